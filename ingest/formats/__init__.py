@@ -1,0 +1,53 @@
+"""The supported delivery formats, one module each.
+
+A format module has the same few names, whatever the vendor:
+
+- ``NAME``, ``VERSION`` (raised whenever the same file would load differently), ``CONTRACTS`` (what it fills);
+- ``DELIVERY``: ``file`` when each file is a delivery, ``folder`` when all parts in one folder are one;
+- ``REPLACES_PERIOD``: whether a newer delivery replaces the billing periods it contains;
+- ``sniff(head)``: is this file mine?
+- ``read(reader)``: the delivery as extracts of contract columns, with a table that says how each field maps.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from ingest.errors import IngestError
+from ingest.reading import Head
+
+FORMATS = ("litellm_spend_logs", "focus", "prometheus", "resource_links", "tasks")
+"""Formats in the order in which ``auto`` asks them."""
+
+MAPPING = "mapping"
+"""The format of in-house files: the mapping file says what the columns are."""
+
+
+def load_format(name: str) -> ModuleType:
+    """Return the module of a format.
+
+    Raises:
+        IngestError: there is no format of that name.
+    """
+    if name == MAPPING:
+        return importlib.import_module("ingest.mapping")
+    if name not in FORMATS:
+        raise IngestError(f"format {name!r} is not known. Known formats: auto, {', '.join(FORMATS)}, {MAPPING}.")
+    return importlib.import_module(f"ingest.formats.{name}")
+
+
+def sniff(head: Head) -> str:
+    """Name the format of a file by its beginning.
+
+    Raises:
+        IngestError: no format recognises it.
+    """
+    for name in FORMATS:
+        if load_format(name).sniff(head):
+            return name
+    seen = ", ".join(head.columns[:12]) or head.text[:60].strip()
+    raise IngestError(
+        f"{head.path}: no known format (a {head.kind} file with: {seen}). Name the format, or describe the file in a "
+        "mapping file (docs/add-a-format.md)."
+    )

@@ -1,0 +1,310 @@
+"""The lake: plain Parquet files and the ledger that says which of them count.
+
+One delivery is one batch. Its parts are written in an attempt's own folder, moved into place, and become visible by
+one atomic step: the appearance of ``_ledger/<batch_id>.json``, which lists every part with its row count. A process
+killed before that step leaves nothing visible; the sweeper removes what it left once its lock is free.
+
+Layout::
+
+    lake/_ledger/<batch_id>.json                  one record per committed batch
+    lake/_incoming/<attempt>/                     an attempt's scratch folder, locked while it lives
+    lake/<contract>/_empty.parquet                zero rows, the full schema
+    lake/<contract>/[usage_date=.../]<part>.parquet
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from ingest.contracts import CONTRACTS
+from ingest.errors import LakeError
+
+_HASH_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A delivered file as it was read: ``mtime_ns`` and ``size`` let an unchanged path skip hashing."""
+
+    path: str
+    name: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A Parquet file of the lake, its ``path`` relative to the lake's root.
+
+    ``min_date`` and ``max_date`` are the UTC dates its rows overlap; null where a row is open at that end, or where
+    the contract is undated.
+    """
+
+    contract: str
+    path: str
+    row_count: int
+    usage_date: date | None = None
+    min_date: date | None = None
+    max_date: date | None = None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Accounting of one batch and contract: read = loaded + quarantined + skipped, in candidate rows."""
+
+    rows_read: int = 0
+    rows_loaded: int = 0
+    rows_quarantined: int = 0
+    rows_skipped: int = 0
+    skip_reasons: dict[str, int] = field(default_factory=dict)
+    min_date: date | None = None
+    max_date: date | None = None
+
+
+@dataclass(frozen=True)
+class BillKey:
+    """A billing account and period that a bill delivery holds, and the dates that its lines overlap."""
+
+    billing_account_id: str
+    billing_period_start: datetime
+    min_date: date
+    max_date: date
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A committed delivery. ``recipe`` is how it was read: format, its version and the hash of mapping and options."""
+
+    batch_id: str
+    attempt: str
+    source: str
+    format: str
+    format_version: int
+    options_hash: str
+    delivered_at: datetime
+    committed_at: datetime
+    files: tuple[SourceFile, ...]
+    parts: tuple[Part, ...]
+    counts: dict[str, Counts]
+    replaces_period: bool = False
+    bill_keys: tuple[BillKey, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    @property
+    def recipe(self) -> tuple[str, int, str]:
+        """Format, format version and options hash: the same content read another way is another recipe."""
+        return (self.format, self.format_version, self.options_hash)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One process's try at one delivery: a locked scratch folder under ``_incoming``."""
+
+    name: str
+    folder: Path
+
+
+class Lake:
+    """The lake under ``root``; creating it makes its folders and the zero-row file of every contract."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._ledger = root / "_ledger"
+        self._incoming = root / "_incoming"
+        self._ledger.mkdir(parents=True, exist_ok=True)
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        for contract in CONTRACTS.values():
+            empty = root / contract.name / "_empty.parquet"
+            if not empty.exists():
+                self._write_empty(empty, contract.name)
+
+    def batches(self) -> dict[str, Batch]:
+        """Return every committed batch by id.
+
+        Raises:
+            LakeError: a ledger record is not readable.
+        """
+        found: dict[str, Batch] = {}
+        for path in sorted(self._ledger.glob("*.json")):
+            try:
+                batch = _batch_from_json(json.loads(path.read_bytes()))
+            except (ValueError, KeyError, TypeError) as error:
+                raise LakeError(
+                    f"{path}: this ledger record cannot be read ({error}). Restore it from a backup, or remove it and "
+                    "ingest its delivery again."
+                ) from error
+            found[batch.batch_id] = batch
+        return found
+
+    def check_parts(self, batches: dict[str, Batch]) -> None:
+        """Raise LakeError when a part that the ledger lists is missing: it must never read as empty."""
+        for batch in batches.values():
+            for part in batch.parts:
+                if not (self.root / part.path).exists():
+                    names = ", ".join(file.path for file in batch.files)
+                    raise LakeError(
+                        f"{self.root / part.path}: the ledger lists this part of batch {batch.batch_id}, and it is "
+                        f"missing. Restore it, or remove _ledger/{batch.batch_id}.json and ingest again: {names}"
+                    )
+
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[Attempt]:
+        """A locked scratch folder, removed at the end whatever happens."""
+        name = uuid.uuid4().hex[:12]
+        folder = self._incoming / name
+        folder.mkdir()
+        with open(folder / "lock", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                yield Attempt(name, folder)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def place_parts(self, attempt: Attempt, batch_id: str, parts: list[Part]) -> tuple[Part, ...]:
+        """Move an attempt's parts to their places in the lake; they stay invisible until ``record``.
+
+        Args:
+            attempt: the attempt that wrote the parts.
+            batch_id: the batch they belong to.
+            parts: the parts, ``path`` relative to the attempt's folder.
+
+        Returns:
+            The parts with their paths relative to the lake's root.
+        """
+        placed = []
+        for number, part in enumerate(parts):
+            folder = Path(part.contract)
+            if part.usage_date is not None:
+                folder /= f"usage_date={part.usage_date.isoformat()}"
+            target = folder / f"{batch_id}-{attempt.name}-{number}.parquet"
+            placed.append(Part(**{**asdict(part), "path": target.as_posix()}))
+        (attempt.folder / "placed.json").write_text(json.dumps([part.path for part in placed]), encoding="utf-8")
+        for part, target in zip(parts, placed, strict=True):
+            (self.root / target.path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(attempt.folder / part.path, self.root / target.path)
+        return tuple(placed)
+
+    def record(self, attempt: Attempt, batch: Batch) -> None:
+        """Commit: the ledger record appears by one rename, after which the batch counts."""
+        scratch = attempt.folder / "record.json"
+        with open(scratch, "w", encoding="utf-8") as file:
+            json.dump(asdict(batch), file, default=_to_json, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, self._ledger / f"{batch.batch_id}.json")
+        _sync_folder(self._ledger)
+
+    def sweep(self) -> int:
+        """Remove what dead attempts left (a live attempt holds its lock); return how many were removed."""
+        removed = 0
+        committed = None
+        for folder in self._incoming.iterdir():
+            lock_path = folder / "lock"
+            try:
+                with open(lock_path, "a", encoding="ascii") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    placed = folder / "placed.json"
+                    if placed.exists():
+                        if committed is None:
+                            committed = {part.path for batch in self.batches().values() for part in batch.parts}
+                        for path in json.loads(placed.read_bytes()):
+                            if path not in committed:
+                                (self.root / path).unlink(missing_ok=True)
+                    shutil.rmtree(folder, ignore_errors=True)
+                    removed += 1
+            except (BlockingIOError, FileNotFoundError, NotADirectoryError, ValueError):
+                continue
+        return removed
+
+    def _write_empty(self, path: Path, contract: str) -> None:
+        import pyarrow.parquet as pq
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = self._incoming / f"{contract}-{uuid.uuid4().hex}.empty"
+        pq.write_table(CONTRACTS[contract].schema.empty_table(), scratch)
+        os.replace(scratch, path)
+
+
+def batch_id(source: str, contracts: tuple[str, ...], hashes: list[str]) -> str:
+    """Identity of a delivery: its source, the contracts that it fills and its content, whatever the file names."""
+    text = "\n".join([source, *sorted(contracts), *sorted(hashes)])
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _to_json(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"cannot write {type(value).__name__} to the ledger")
+
+
+def _date(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _batch_from_json(record: dict) -> Batch:
+    parts = tuple(
+        Part(
+            **{
+                **part,
+                "usage_date": _date(part["usage_date"]),
+                "min_date": _date(part["min_date"]),
+                "max_date": _date(part["max_date"]),
+            }
+        )
+        for part in record["parts"]
+    )
+    counts = {
+        contract: Counts(**{**count, "min_date": _date(count["min_date"]), "max_date": _date(count["max_date"])})
+        for contract, count in record["counts"].items()
+    }
+    keys = tuple(
+        BillKey(
+            key["billing_account_id"],
+            datetime.fromisoformat(key["billing_period_start"]),
+            date.fromisoformat(key["min_date"]),
+            date.fromisoformat(key["max_date"]),
+        )
+        for key in record["bill_keys"]
+    )
+    return Batch(
+        **{
+            **record,
+            "delivered_at": datetime.fromisoformat(record["delivered_at"]),
+            "committed_at": datetime.fromisoformat(record["committed_at"]),
+            "files": tuple(SourceFile(**file) for file in record["files"]),
+            "parts": parts,
+            "counts": counts,
+            "bill_keys": keys,
+            "notices": tuple(record["notices"]),
+        }
+    )

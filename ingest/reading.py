@@ -1,0 +1,508 @@
+"""Reading vendor files as rows of text, whatever the file type.
+
+Every format sees its files the same way: a DuckDB relation with one row per record, the columns it asked for as
+text (null where the file lacks them), and where the record stands. Types are checked later, in one place
+(``ingest.rows``), so a value that is not what its column should be costs that row, with file, line and column.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import duckdb
+
+from ingest.errors import IngestError
+
+_HEAD_BYTES = 1 << 18
+_MAX_LINE_BYTES = 1 << 28
+_EMPTY_GZIP_BYTES = 64
+_JSON_LINES = (".jsonl", ".ndjson")
+_REPLACEMENT = "\ufffd".encode()
+
+PLACE_COLUMNS = ("_file", "_content", "_broken")
+"""What each row says of its record: the file's name, the text (for its length and hash only), why it is unreadable."""
+
+
+NO_PLACES = "select null as _file, null as record, null as line_number, null as length, null as hash where false"
+"""SQL of the columns of ``Reader.places``, without rows."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a source is to be read.
+
+    Attributes:
+        time_zone: IANA name of the zone of times that carry no offset.
+        mapping: path of the mapping file, for the format ``mapping``.
+        input_includes_cached: overrides the format's token convention for inputs, when not None.
+        output_includes_reasoning: the same for outputs.
+    """
+
+    time_zone: str = "UTC"
+    mapping: Path | None = None
+    input_includes_cached: bool | None = None
+    output_includes_reasoning: bool | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The beginning of a file, for telling what it is.
+
+    ``kind`` is csv, jsonl, json, parquet or empty; ``columns`` are the header, the schema or the first record's keys.
+    ``delimiter`` is what separates the columns of a CSV file: a comma, else a semicolon, a tab or a bar.
+    """
+
+    path: Path
+    kind: str
+    columns: tuple[str, ...]
+    text: str
+    has_byte_order_mark: bool = False
+    delimiter: str = ","
+
+
+def read_head(path: Path) -> Head:
+    """Look at a file's first quarter megabyte.
+
+    Raises:
+        IngestError: the file cannot be opened, or its compression is damaged from the start.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise IngestError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from error
+    if start[:4] == b"PAR1":
+        return Head(path, "parquet", tuple(_parquet_columns(path)), "")
+    if _compression(path) != "none":
+        start = _decompressed_start(path)
+    has_mark = start.startswith(b"\xef\xbb\xbf")
+    text = start.decode("utf-8-sig", "replace")
+    if not text.strip():
+        return Head(path, "empty", (), text)
+    if text.lstrip()[0] in "{[" or _plain_suffix(path) in _JSON_LINES:
+        return replace(_json_head(path, text), has_byte_order_mark=has_mark)
+    columns, delimiter = _csv_header(text)
+    return Head(path, "csv", columns, text, delimiter=delimiter)
+
+
+def _decompressed_start(path: Path) -> bytes:
+    start = b""
+    for chunk in _decompressed(path, chunk_bytes=1 << 14):
+        start += chunk or b""
+        if chunk is None or len(start) >= _HEAD_BYTES:
+            break
+    if not start and path.stat().st_size > _EMPTY_GZIP_BYTES:
+        raise IngestError(f"{path}: this compressed file is damaged from its first byte. Have it delivered again.")
+    return start[:_HEAD_BYTES]
+
+
+def _json_head(path: Path, text: str) -> Head:
+    """Tell JSON lines from one document. A first line that is cut off does not hide the records after it."""
+    first, *others = [line for line in text.split("\n") if line.strip()]
+    record = _json_object(first)
+    is_one_document = _plain_suffix(path) == ".json"
+    if not is_one_document or any(line.startswith("{") for line in others):
+        while record is None and others:
+            record = _json_object(others.pop(0))
+        if record is not None or (not is_one_document and len(first.strip()) > 1):
+            return Head(path, "jsonl", tuple(record or ()), text)
+    return Head(path, "json", tuple(record or ()), text)
+
+
+def _json_object(line: str) -> dict | None:
+    if not line.lstrip("\ufeff \t").startswith("{"):
+        return None
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _csv_header(text: str) -> tuple[tuple[str, ...], str]:
+    """Column names of a CSV file, made unique and never empty, and its delimiter."""
+    delimiter = ","
+    header = next(csv.reader(io.StringIO(text)), [])
+    if len(header) == 1:
+        others = {mark: next(csv.reader(io.StringIO(text), delimiter=mark), []) for mark in ";\t|"}
+        widest = max(others, key=lambda mark: len(others[mark]))
+        if len(others[widest]) > 1:
+            delimiter, header = widest, others[widest]
+    names: list[str] = []
+    taken: set[str] = set()
+    for number, column in enumerate(header, 1):
+        name = column.strip() or f"column_{number}"
+        while name.lower() in taken:
+            name = f"{name}_{number}"
+        taken.add(name.lower())
+        names.append(name)
+    return tuple(names), delimiter
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(path).names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise IngestError(f"{path}: this Parquet file is damaged ({error}). Have it delivered again.") from error
+
+
+def literal(text: object) -> str:
+    """A SQL string literal of ``text``."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A quoted SQL identifier of ``name``."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _struct_type(keys: str | dict) -> str:
+    """The SQL type of a nested dictionary of keys, e.g. STRUCT("a" VARCHAR, "b" STRUCT("c" VARCHAR))."""
+    if isinstance(keys, str):
+        return keys
+    return f"STRUCT({', '.join(f'{identifier(key)} {_struct_type(inner)}' for key, inner in keys.items())})"
+
+
+def _json_path(key: str) -> str:
+    return f'$."{key}"'
+
+
+def parsed(column: str, structure: dict) -> str:
+    """SQL that parses a column of JSON text once into a struct of texts; null where it is not JSON.
+
+    Args:
+        column: SQL of the text.
+        structure: the keys to read, nested, with ``VARCHAR`` at the leaves.
+    """
+    return f"try(from_json({column}, {literal(json.dumps(structure))}))"
+
+
+@dataclass
+class Reader:
+    """One delivery's files, opened on one DuckDB connection.
+
+    Attributes:
+        connection: a private in-memory database.
+        files: the delivery's files.
+        folder: scratch folder for repaired copies, removed with the attempt.
+        options: how the source is to be read.
+        threads: how many threads the delivery may use.
+        notices: what the user should know though no row was lost, collected while reading.
+        is_careful: read JSON lines as text, one by one, so that a broken line costs only itself; several times slower
+            than DuckDB's own reader, which gives up on the whole file.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    files: tuple[Path, ...]
+    folder: Path
+    options: Options
+    threads: int = 1
+    notices: list[str] = field(default_factory=list)
+    is_careful: bool = False
+    truncated: list[tuple[str, int, str]] = field(default_factory=list)
+    _rejects: list[tuple[str, str]] = field(default_factory=list)
+    _told: list[str] = field(default_factory=list)
+
+    @cached_property
+    def heads(self) -> tuple[Head, ...]:
+        """The beginning of every file, empty files left out (each with a notice)."""
+        heads = []
+        for path in self.files:
+            head = read_head(path)
+            if head.kind == "empty":
+                self._told.append(f"{path.name}: the file is empty")
+            else:
+                heads.append(head)
+        self.notices.extend(self._told)
+        return tuple(heads)
+
+    def rows(
+        self,
+        columns: Sequence[str],
+        *,
+        nested: dict[str, dict] | None = None,
+        known: Iterable[str] | None = None,
+        heads: Iterable[Head] | None = None,
+    ) -> str:
+        """SQL of one row per record of all the files: the place columns, then ``columns`` as text.
+
+        Args:
+            columns: top-level columns to read; absent ones are null. Nested values come as JSON text.
+            nested: columns that hold JSON, with the keys to read (``VARCHAR`` at the leaves); they come as structs,
+                whether the file holds the JSON as a value or as text.
+            known: further columns that the format knows and leaves; any other is named in a notice. None: no notice.
+            heads: the files to read, when some of the delivery hold no rows (a manifest); default: all of them.
+        """
+        nested = nested or {}
+        queries = []
+        self.notices.extend(notice for notice in self._told if notice not in self.notices)
+        expected = {name.lower() for name in (*columns, *nested, *(known or ()))}
+        for head in self.heads if heads is None else heads:
+            unknown = [name for name in head.columns if name.lower() not in expected]
+            if unknown and known is not None:
+                self.notices.append(f"{head.path.name}: columns not read: {', '.join(unknown[:20])}")
+            read = {"jsonl": self._json_lines, "csv": self._csv, "parquet": self._parquet}.get(head.kind)
+            if read is None:
+                raise IngestError(
+                    f"{head.path}: one JSON document where rows were expected. Export it as JSON lines, CSV or Parquet."
+                )
+            queries.append(read(head, columns, nested))
+        if not queries:
+            nothing = ", ".join(
+                [f"cast(null as varchar) as {identifier(name)}" for name in columns]
+                + [f"{parsed('null', keys)} as {identifier(name)}" for name, keys in nested.items()]
+            )
+            return (
+                "select cast(null as varchar) as _file, cast(null as varchar) as _content, "
+                f"cast(null as varchar) as _broken, {nothing} where false"
+            )
+        return "\nunion all by name\n".join(queries)
+
+    def lines(self, head: Head) -> str:
+        """SQL of one row per text line in a column ``line``, null where the line is empty."""
+        path = self._plain(head.path)
+        return (
+            f"read_csv({literal(path)}, columns = {{'line': 'VARCHAR'}}, delim = '\x01', quote = '', escape = '', "
+            f"comment = '', header = false, auto_detect = false, strict_mode = false, "
+            f"max_line_size = {_MAX_LINE_BYTES}, compression = {literal(_compression(path))})"
+        )
+
+    def places(self) -> str:
+        """SQL of where records stand in files whose rows do not say: file, record and line number, length, hash.
+
+        A JSON record that the fast reader took is found again by counting the lines that are not blank; a CSV record
+        comes after the header.
+        """
+        found = [NO_PLACES]
+        for head in self.heads:
+            name = literal(head.path.name)
+            if head.kind == "jsonl" and not self.is_careful:
+                found.append(f"""
+                    select
+                        {name} as _file,
+                        row_number() over () as record,
+                        line_number,
+                        strlen(line) as length,
+                        md5(line) as hash
+                    from (select row_number() over () as line_number, line from {self.lines(head)})
+                    where trim(coalesce(line, '')) != ''""")
+            elif head.kind == "csv":
+                found.append(f"""
+                    select {name} as _file, record, record + 1 as line_number, null as length, null as hash
+                    from (select unnest(range(1, (select count(*) + 1 from {self.lines(head)}))) as record)""")
+        return "\nunion all\n".join(found)
+
+    def rejects(self) -> list[tuple[str, int, str, int]]:
+        """Records that the CSV reader could not split into columns, and files that end too early.
+
+        Returns:
+            (file name, line number, reason, length) each. Call it after the rows were read.
+        """
+        found = [(name, line, reason, 0) for name, line, reason in self.truncated]
+        for table, name in self._rejects:
+            rows = self.connection.execute(
+                f"select line, any_value(error_type), max(length(csv_line)) from {table} group by line order by line"
+            ).fetchall()
+            for line, error_type, length in rows:
+                reason = str(error_type).lower().replace("_", " ")
+                found.append((name, line, f"not a row of this table ({reason})", length or 0))
+        return found
+
+    def _json_lines(self, head: Head, columns: Sequence[str], nested: dict[str, dict]) -> str:
+        structure = {**{name: "VARCHAR" for name in columns}, **nested}
+        if not self.is_careful:
+            return self._fast_json_lines(head, structure)
+        picked = [f"record.{identifier(name)} as {identifier(name)}" for name in columns]
+        # Some exports write an inner object as text; only rows without the object pay for the second look.
+        picked += [
+            f"coalesce(record.{identifier(name)}, "
+            f"{parsed(f'json_extract_string(line, {literal(_json_path(name))})', keys)}) as {identifier(name)}"
+            for name, keys in nested.items()
+        ]
+        line = "ltrim(coalesce(line, ''), '\ufeff')" if head.has_byte_order_mark else "coalesce(line, '')"
+        # Blank lines stay in as rows, so that a row's place in the table is its line in the file.
+        return f"""
+            select
+                {literal(head.path.name)} as _file,
+                line as _content,
+                case
+                    when record is not null and starts_with(line, '{{') then null
+                    when trim(line) = '' then 'blank'
+                    when record is null then 'not valid JSON'
+                    when not starts_with(ltrim(line), '{{') then 'not a JSON object'
+                end as _broken,
+                {", ".join(picked)}
+            from (
+                select {line} as line, {parsed(line, structure)} as record
+                from {self.lines(head)}
+            )"""
+
+    def _fast_json_lines(self, head: Head, structure: dict) -> str:
+        picked = ", ".join(identifier(name) for name in structure)
+        return f"""
+            select
+                {literal(head.path.name)} as _file,
+                cast(null as varchar) as _content,
+                cast(null as varchar) as _broken,
+                {picked}
+            from read_json({literal(self._plain(head.path))}, format = 'newline_delimited', columns = {{
+                {", ".join(f"{literal(name)}: {literal(_struct_type(keys))}" for name, keys in structure.items())}
+            }})"""
+
+    def _csv(self, head: Head, columns: Sequence[str], nested: dict[str, dict]) -> str:
+        path = self._plain(head.path)
+        table = f"rejects_{len(self._rejects)}"
+        self._rejects.append((f"{table}_errors", head.path.name))
+        present = {name.lower(): name for name in head.columns}
+        picked = []
+        for name in (*columns, *nested):
+            text = (
+                f"nullif({identifier(present[name.lower()])}, '')"
+                if name.lower() in present
+                else "cast(null as varchar)"
+            )
+            value = parsed(text, nested[name]) if name in nested else text
+            picked.append(f"{value} as {identifier(name)}")
+        everything = " || chr(31) || ".join(f"coalesce({identifier(name)}, '')" for name in head.columns)
+        types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in head.columns)
+        return f"""
+            select
+                {literal(head.path.name)} as _file,
+                {everything} as _content,
+                cast(null as varchar) as _broken,
+                {", ".join(picked)}
+            from read_csv({literal(path)}, columns = {{{types}}}, header = true, delim = {literal(head.delimiter)},
+                quote = '"', escape = '"', auto_detect = false, store_rejects = true, rejects_table = '{table}_errors',
+                rejects_scan = '{table}_scans', max_line_size = {_MAX_LINE_BYTES},
+                compression = {literal(_compression(path))})"""
+
+    def _parquet(self, head: Head, columns: Sequence[str], nested: dict[str, dict]) -> str:
+        source = f"read_parquet({literal(head.path)}, hive_partitioning = false)"
+        described = self.connection.execute(f"describe select * from {source}").fetchall()
+        types = {name.lower(): (name, kind) for name, kind, *_ in described}
+        picked = []
+        for name in (*columns, *nested):
+            actual, kind = types.get(name.lower(), (None, ""))
+            text = f"cast({identifier(actual)} as varchar)" if actual else "cast(null as varchar)"
+            if kind.startswith(("STRUCT", "MAP")) or kind.endswith("[]"):
+                text = f"cast(to_json({identifier(actual)}) as varchar)"
+            value = parsed(text, nested[name]) if name in nested else text
+            picked.append(f"{value} as {identifier(name)}")
+        everything = ", ".join(identifier(actual) for actual, _ in types.values())
+        row_text = f"cast(to_json(struct_pack({everything})) as varchar)"
+        return f"""
+            select
+                {literal(head.path.name)} as _file,
+                {row_text} as _content,
+                cast(null as varchar) as _broken,
+                {", ".join(picked)}
+            from {source}"""
+
+    def _plain(self, path: Path) -> Path:
+        """The file itself, or a repaired copy where its compression or its encoding is broken."""
+        return self._repaired.get(path, path)
+
+    @cached_property
+    def _repaired(self) -> dict[Path, Path]:
+        return {}
+
+    def repair(self) -> bool:
+        """Make readable copies of files that DuckDB refused; return whether there was anything to repair.
+
+        A truncated gzip keeps every line before the break; bytes that are not UTF-8 are replaced.
+        """
+        if self._repaired:
+            return False
+        for head in self.heads:
+            if head.kind == "parquet":
+                continue
+            copy = self.folder / f"repaired_{len(self._repaired)}{_plain_suffix(head.path)}"
+            complete, lines, replaced = _copy_as_utf8(head.path, copy)
+            if replaced:
+                self._told.append(
+                    f"{head.path.name}: {replaced} bytes are not UTF-8 and were read as the replacement character"
+                )
+            if not complete:
+                self.truncated.append((head.path.name, lines, "the compressed file is cut off after this line"))
+            self._repaired[head.path] = copy
+        self._rejects.clear()
+        return bool(self._repaired)
+
+
+def _compression(path: Path) -> str:
+    """How a file is compressed, by its first bytes: names lie."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start[:2] == b"\x1f\x8b":
+        return "gzip"
+    return "zstd" if start == b"\x28\xb5\x2f\xfd" else "none"
+
+
+def _plain_suffix(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz").removesuffix(".zst")).suffix
+
+
+def _copy_as_utf8(source: Path, target: Path) -> tuple[bool, int, int]:
+    """Copy a text file decompressed and as valid UTF-8.
+
+    Returns:
+        Whether the file ended properly, the lines written, and how many replacement characters went in.
+    """
+    complete, lines, replaced, rest = True, 0, 0, b""
+    with open(target, "wb") as out:
+        for chunk in _decompressed(source):
+            if chunk is None:
+                complete = False
+                break
+            whole, newline, rest = (rest + chunk).rpartition(b"\n")
+            raw = whole + newline
+            text = raw.decode("utf-8", "replace").encode()
+            replaced += text.count(_REPLACEMENT) - raw.count(_REPLACEMENT)
+            lines += text.count(b"\n")
+            out.write(text)
+        if complete:
+            text = rest.decode("utf-8", "replace").encode()
+            replaced += text.count(_REPLACEMENT) - rest.count(_REPLACEMENT)
+            out.write(text)
+    return complete, lines, replaced
+
+
+def _decompressed(source: Path, chunk_bytes: int = 1 << 20) -> Iterator[bytes | None]:
+    """Chunks of a file's decompressed bytes; None last when the compressed stream is cut off or damaged."""
+    kind = _compression(source)
+    if kind == "zstd":
+        import pyarrow as pa
+
+        with pa.input_stream(str(source), compression="zstd") as stream:
+            try:
+                while chunk := stream.read(chunk_bytes):
+                    yield chunk
+            except OSError:
+                yield None
+        return
+    with open(source, "rb") as file:
+        inflate, is_inside_member = zlib.decompressobj(wbits=31), False
+        while chunk := file.read(chunk_bytes):
+            if kind == "none":
+                yield chunk
+                continue
+            try:
+                while chunk:
+                    yield inflate.decompress(chunk)
+                    chunk, is_inside_member = inflate.unused_data, not inflate.eof
+                    if inflate.eof:
+                        inflate = zlib.decompressobj(wbits=31)
+            except zlib.error:
+                yield None
+                return
+        if is_inside_member:
+            yield None

@@ -1,0 +1,4 @@
+{#- Schemas are exactly the names that readers know (core, capacity, ...), with no target prefix. -#}
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {{ custom_schema_name | trim if custom_schema_name else target.schema }}
+{%- endmacro %}

@@ -1,0 +1,59 @@
+{#- The touched dates of this build as SQL date literals, for pruning; `null` when there are none. -#}
+{% macro touched_date_literals() -%}
+    {%- set relation = ref('int_touched_dates') -%}
+    {%- set literals = [] -%}
+    {%- if execute -%}
+        {%- for value in run_query('select usage_date from ' ~ relation ~ ' order by usage_date').columns[0].values() -%}
+            {%- do literals.append("date '" ~ value ~ "'") -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{- return(literals | join(', ') if literals else 'null') -}}
+{%- endmacro %}
+
+
+{#-
+    A condition that keeps the rows of the touched dates in an incremental run and every row otherwise.
+
+    in_touched_dates('usage_date')  ->  usage_date in (date '2026-08-21', date '2026-08-22')
+-#}
+{% macro in_touched_dates(expression) -%}
+    {%- set literals = touched_date_literals() -%}
+    {%- if is_incremental() -%}
+        {{ expression }} in ({{ literals }})
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#-
+    A condition that keeps the rows within `days` days of a touched date in an incremental run and every row
+    otherwise: for the neighbours that a touched row is computed from.
+
+    near_touched_dates('usage_date', 30)  ->  usage_date between date '2026-07-22' and date '2026-09-21'
+-#}
+{% macro near_touched_dates(expression, days) -%}
+    {%- set relation = ref('int_touched_dates') -%}
+    {%- if is_incremental() and execute -%}
+        {%- set bounds = run_query('select min(usage_date), max(usage_date) from ' ~ relation) -%}
+        {%- set first = bounds.columns[0].values()[0] -%}
+        {%- set last = bounds.columns[1].values()[0] -%}
+        {%- if first is none -%}
+            false
+        {%- else -%}
+            {%- set margin = modules.datetime.timedelta(days=days) -%}
+            {{ expression }} between date '{{ first - margin }}' and date '{{ last + margin }}'
+        {%- endif -%}
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#- A relation as the last build left it, or none: what a model needs to know of the state before this build. -#}
+{% macro previous(schema, identifier) -%}
+    {%- if execute and not should_full_refresh() -%}
+        {{- return(adapter.get_relation(database=target.database, schema=schema, identifier=identifier)) -}}
+    {%- endif -%}
+    {{- return(none) -}}
+{%- endmacro %}

@@ -1,0 +1,54 @@
+"""Shared by the Python tests: small vendor files and a lake to ingest them into."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from ingest.contracts import CONTRACTS
+
+
+def spend_log_row(request_id: str, started_at: str = "2026-08-01T10:00:00", **changes: object) -> dict:
+    """One LiteLLM spend-log row; ``labels`` go to spend_logs_metadata, ``usage`` to usage_object."""
+    labels = changes.pop("labels", {})
+    usage = changes.pop("usage", {})
+    row = {
+        "request_id": request_id,
+        "call_type": "acompletion",
+        "spend": 0.0035,
+        "prompt_tokens": 1000,
+        "completion_tokens": 100,
+        "startTime": started_at,
+        "endTime": started_at,
+        "model": "gpt-4o",
+        "custom_llm_provider": "openai",
+        "team_id": "support",
+        "status": "success",
+        "metadata": {"spend_logs_metadata": labels, "usage_object": usage},
+    }
+    return {**row, **changes}
+
+
+def write_json_lines(path: Path, rows: list[dict]) -> Path:
+    """Write rows as JSON lines, making the folder; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def lake_rows(tmp_path: Path) -> Callable[[str, str], list[tuple]]:
+    """Query the rows of a contract in the test's lake: ``lake_rows("tasks", "task_id, outcome")``."""
+
+    def query(contract: str, columns: str = "*", lake: Path = tmp_path / "lake") -> list[tuple]:
+        assert contract in CONTRACTS
+        files = f"read_parquet('{lake}/{contract}/**/*.parquet', union_by_name = true, hive_partitioning = false)"
+        connection = duckdb.connect()
+        connection.execute("set TimeZone = 'UTC'")
+        return connection.execute(f"select {columns} from {files} order by all").fetchall()
+
+    return query
