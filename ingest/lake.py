@@ -22,7 +22,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -162,10 +162,12 @@ class Lake:
     def attempt(self) -> Iterator[Attempt]:
         """A locked scratch folder, removed at the end whatever happens."""
         name = uuid.uuid4().hex[:12]
-        folder = self._incoming / name
-        folder.mkdir()
-        with open(folder / "lock", "w", encoding="ascii") as lock:
+        unlocked, folder = self._incoming / f".{name}", self._incoming / name
+        unlocked.mkdir()
+        with open(unlocked / "lock", "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # The sweeper looks at folders under their final name only, and those are locked from the start.
+            os.replace(unlocked, folder)
             try:
                 yield Attempt(name, folder)
             finally:
@@ -188,7 +190,7 @@ class Lake:
             if part.usage_date is not None:
                 folder /= f"usage_date={part.usage_date.isoformat()}"
             target = folder / f"{batch_id}-{attempt.name}-{number}.parquet"
-            placed.append(Part(**{**asdict(part), "path": target.as_posix()}))
+            placed.append(replace(part, path=target.as_posix()))
         (attempt.folder / "placed.json").write_text(json.dumps([part.path for part in placed]), encoding="utf-8")
         for part, target in zip(parts, placed, strict=True):
             (self.root / target.path).parent.mkdir(parents=True, exist_ok=True)
@@ -209,21 +211,20 @@ class Lake:
         """Remove what dead attempts left (a live attempt holds its lock); return how many were removed."""
         removed = 0
         committed = None
-        for folder in self._incoming.iterdir():
-            lock_path = folder / "lock"
+        for folder in self._incoming.glob("[!.]*"):
             try:
-                with open(lock_path, "a", encoding="ascii") as lock:
+                with open(folder / "lock", "r+", encoding="ascii") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     placed = folder / "placed.json"
                     if placed.exists():
                         if committed is None:
                             committed = {part.path for batch in self.batches().values() for part in batch.parts}
-                        for path in json.loads(placed.read_bytes()):
+                        for path in _placed_paths(placed):
                             if path not in committed:
                                 (self.root / path).unlink(missing_ok=True)
                     shutil.rmtree(folder, ignore_errors=True)
                     removed += 1
-            except (BlockingIOError, FileNotFoundError, NotADirectoryError, ValueError):
+            except (BlockingIOError, FileNotFoundError, NotADirectoryError):
                 continue
         return removed
 
@@ -249,6 +250,14 @@ def hash_file(path: Path) -> str:
         while chunk := file.read(_HASH_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _placed_paths(record: Path) -> list[str]:
+    """What an attempt was about to move; a record that was itself cut off came before any move."""
+    try:
+        return json.loads(record.read_bytes())
+    except ValueError:
+        return []
 
 
 def _sync_folder(folder: Path) -> None:

@@ -301,20 +301,43 @@ class Reader:
                     from (select unnest(range(1, (select count(*) + 1 from {self.lines(head)}))) as record)""")
         return "\nunion all\n".join(found)
 
+    def document(self, head: Head) -> Path:
+        """A file that is one document, decompressed in the scratch folder where it is compressed.
+
+        Raises:
+            IngestError: the compressed file is cut off, and half a document has no meaning.
+        """
+        if _compression(head.path) == "none":
+            return head.path
+        copy = self.folder / f"document_{self.heads.index(head)}.json"
+        complete, *_ = _copy_as_utf8(head.path, copy)
+        if not complete:
+            raise IngestError(f"{head.path}: the compressed file is cut off. Have it delivered again.")
+        return copy
+
     def rejects(self) -> list[tuple[str, int, str, int]]:
-        """Records that the CSV reader could not split into columns, and files that end too early.
+        """Records that the CSV reader could not split into columns.
 
         Returns:
             (file name, line number, reason, length) each. Call it after the rows were read.
         """
-        found = [(name, line, reason, 0) for name, line, reason in self.truncated]
+        found = []
+        made = {name for (name,) in self.connection.execute("select table_name from duckdb_tables()").fetchall()}
         for table, name in self._rejects:
+            if table not in made:
+                continue
             rows = self.connection.execute(
                 f"select line, any_value(error_type), max(length(csv_line)) from {table} group by line order by line"
             ).fetchall()
             for line, error_type, length in rows:
                 reason = str(error_type).lower().replace("_", " ")
                 found.append((name, line, f"not a row of this table ({reason})", length or 0))
+        return found
+
+    def take_truncated(self) -> list[tuple[str, int, str, int]]:
+        """Files that end too early, told once: (file name, last line read, reason, 0) each."""
+        found = [(name, line, reason, 0) for name, line, reason in self.truncated]
+        self.truncated.clear()
         return found
 
     def _json_lines(self, head: Head, columns: Sequence[str], nested: dict[str, dict]) -> str:

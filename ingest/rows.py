@@ -91,7 +91,7 @@ def load(extract: Extract, reader: Reader, *, batch_id: str, source: str, format
     connection.execute(f"create or replace table {table} as\n{_candidate_sql(extract, contract, source)}")
     if extract.hashed_id and not reader.is_careful and _has_null(connection, table, extract.hashed_id):
         raise NeedsContent
-    rejects = reader.rejects()[rejects_before:]
+    rejects = [*reader.rejects()[rejects_before:], *reader.take_truncated()]
     loaded = Loaded()
     loaded.parts.extend(_write_rows(extract, contract, reader, table, batch_id))
     quarantine = _quarantined(reader, table, rejects, contract.name, batch_id, source, format_name)
@@ -219,11 +219,7 @@ def _cast(name: str, type_: pa.DataType) -> str:
             when {wide} = trunc({wide}) then try_cast({wide} as {_sql_type(type_)}) end"""
     if type_ == pa.float64():
         return f"case when isfinite(try_cast({column} as double)) then try_cast({column} as double) end"
-    value = f"try_cast({column} as {_sql_type(type_)})"
-    if type_ in (pa.timestamp("us", tz="UTC"), pa.date32()):
-        # '4/1/25' reads as the year 4, and milliseconds taken for seconds as the year 50000.
-        return f"case when isfinite({value}) and year({value}) between 1900 and 9999 then {value} end"
-    return value
+    return f"try_cast({column} as {_sql_type(type_)})"
 
 
 def _cast_problems(contract: Contract, names: list[str]) -> Iterator[str]:
@@ -239,7 +235,13 @@ def _cast_problems(contract: Contract, names: list[str]) -> Iterator[str]:
             pa.date32(): "not a date",
             pa.bool_(): "not true or false",
         }.get(type_, "not a whole number" if _is_whole(type_) else "not a number")
-        yield _problem(f"{identifier(name)} is not null and {identifier('t_' + name)} is null", name, reason)
+        value = identifier("t_" + name)
+        is_wrong = f"{value} is null"
+        if type_ in (pa.timestamp("us", tz="UTC"), pa.date32()):
+            # '4/1/25' reads as the year 4, and milliseconds taken for seconds as the year 50000.
+            first, last = (f"cast({literal(day)} as {_sql_type(type_)})" for day in ("1900-01-01", "9999-12-31"))
+            is_wrong = f"({value} is null or {value} < {first} or {value} > {last})"
+        yield _problem(f"{identifier(name)} is not null and {is_wrong}", name, reason)
 
 
 def _rule_problems(contract: Contract, final: dict[str, str], hashed_id: str | None) -> Iterator[str]:
@@ -291,7 +293,7 @@ def _call_values(present: set[str]) -> dict[str, str]:
     }
     origins = [("task_id", "task"), ("trace_id", "trace"), ("session_id", "session"), ("call_id", "call")]
     known = [(identifier("t_" + name), origin) for name, origin in origins if name in present]
-    values["task_id"] = f"coalesce({', '.join(column for column, _ in known)}, null)"
+    values["task_id"] = f"coalesce({', '.join([*(column for column, _ in known), 'null'])})"
     cases = " ".join(f"when {column} is not null then '{origin}'" for column, origin in known)
     values["task_id_origin"] = f"case {cases} end" if known else "null"
     return values

@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -220,7 +220,7 @@ def _commit(lake: Lake, known: _Known, delivery: Delivery, threads: int, workers
             files=files,
             parts=lake.place_parts(attempt, identity, [part for one in loaded.values() for part in one.parts]),
             counts={contract: one.counts for contract, one in loaded.items()},
-            replaces_period=module.REPLACES_PERIOD,
+            replaces_period=_replaces_period(module, options),
             bill_keys=tuple(key for one in loaded.values() for key in one.bill_keys),
             notices=tuple(dict.fromkeys(reader.notices)),
         )
@@ -243,12 +243,12 @@ def _known_already(
     """The same content, read the same way. A bill that comes again later, as another file, is newer all the same."""
     is_other_file = {file.path for file in files}.isdisjoint(file.path for file in existing.files)
     if (
-        module.REPLACES_PERIOD
+        existing.replaces_period
         and delivered_at > existing.delivered_at
         and (is_other_file or delivery.request.delivered_at)
     ):
         with lake.attempt() as attempt:
-            newer = Batch(**{**vars(existing), "delivered_at": delivered_at, "files": files})
+            newer = replace(existing, delivered_at=delivered_at, files=files)
             lake.record(attempt, newer)
         return _result(newer, delivery, "redelivered", "the same bill again: it is now the newest of its periods")
     return _result(existing, delivery, "unchanged", "")
@@ -314,6 +314,11 @@ def _load(
         reader.is_careful = True
         reader.notices.clear()
         return _load(reader, module, module.read(reader), batch_id=batch_id, source=source, format_name=format_name)
+
+
+def _replaces_period(module: ModuleType, options: Options) -> bool:
+    """Whether a newer delivery replaces the billing periods it holds: the format's rule, or what the mapping says."""
+    return module.replaces_period(options) if module.NAME == MAPPING else module.REPLACES_PERIOD
 
 
 def _options(request: IngestRequest) -> Options:

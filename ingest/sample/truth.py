@@ -1,0 +1,583 @@
+"""The truth about the sample, from the generator's own state: what the warehouse must arrive at.
+
+Nothing is read back from the files. Money is in exact integers or decimals until it is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+import numpy as np
+import polars as pl
+
+from ingest.sample import bills, pricing
+from ingest.sample import fleet as fleets
+from ingest.sample.attempts import OK, SCHEMA
+from ingest.sample.bill_files import Rates, money
+from ingest.sample.files import Files
+from ingest.sample.fleet import DAY_SECONDS, HOUR_SECONDS, SITES, Fleet
+from ingest.sample.gateway_files import LATE_DAYS
+from ingest.sample.world import (
+    FLAGSHIP,
+    PRICE_CUT,
+    SHARED_PREFIX_TOKENS,
+    TASK_TYPE_ALIASES,
+    TEAM_ALIASES,
+    World,
+    epoch_ms,
+    midnight,
+)
+
+UNTAGGED = "__untagged__"
+_EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+
+RULES = {
+    "cost": "tokens of each bucket x the list price in force when the attempt started (UTC); reasoning is part of "
+    "output. A failed attempt costs what its billed tokens cost: rate_limited, server_error and unknown failures have "
+    "no tokens and cost 0, the others are billed for their input.",
+    "sums": "the cost of a group is the sum over its priced attempts, 0 where it has none; see priced_attempts. A task "
+    "without a priced attempt has a null cost (an empty cell).",
+    "unpriced": "models without a price (no_price) and self-hosted models (awaiting_allocation) have a null cost.",
+    "team_and_task_type": "the log's label through company/aliases.csv; where it has none, the task list's; else "
+    "__untagged__.",
+    "task": "task_id label, else session id, else call id. Rows without any id make no task.",
+    "started_date": "UTC date of the task's first attempt.",
+    "status": "failed where the gateway says failure; rejected where the next attempt of the same call carries a "
+    "retry_reason, whatever the gateway says; else success.",
+    "cause": "of a rejected attempt the next attempt's retry_reason; of a failed one its error; unknown where it has "
+    "no error (all failures of untagged calls, whose metadata is empty).",
+    "step": "(task, step_name, step_index) where the call has a step_index, else (source, call_id).",
+    "final_success": "the last successful attempt of a step by (started_at, attempt_number, call_id); earlier "
+    "successful ones are superseded.",
+    "recovered": "failed or rejected, and its step has a final success.",
+    "abandoned": "failed or rejected, its step has no success, and the task's outcome is known (not null, not "
+    "unknown).",
+    "unresolved": "failed or rejected, its step has no success, and the task's outcome is unknown or there is no task.",
+    "outcome": "newest non-null label of the task list; unknown where there is none.",
+    "billed_seconds": "consumed hours x GPUs x 3600, of the bill's last delivery.",
+    "active_seconds": "sum over samples of interval x DCGM_FI_PROF_GR_ENGINE_ACTIVE, or DCGM_FI_DEV_GPU_UTIL / 100 on "
+    "GPUs without profiling metrics; a sample stands for the interval that begins at its time.",
+    "loaded_idle_seconds": "sampled seconds that are not active while a pod holds the GPU.",
+    "unallocated_seconds": "sampled seconds that are not active while no pod holds the GPU.",
+    "unknown_seconds": "billed seconds without a sample.",
+    "gpu_dollars": "a bill line's effective cost in USD, shared by the seconds of the four states within its charge "
+    "period.",
+    "usd": "amount x usd_per_unit, where usd_per_unit = 1 / rate rounded half up to 12 places, at the last rate "
+    "published on or before the UTC date on which the charge period starts.",
+    "invoice_kinds": "gpu_usage: usage of machines with GPUs, on demand, spot or covered by a commitment. "
+    "unused_commitment: usage lines with commitment status Unused. model_charges: Amazon Bedrock. other: all other "
+    "usage. tax, credit, adjustment, purchase: by charge category.",
+    "restatement": "each bill was delivered twice a month; only the second delivery counts.",
+}
+
+
+def write_truth(
+    world: World,
+    attempts: pl.DataFrame,
+    labels: pl.DataFrame,
+    fleet: Fleet,
+    rates: Rates,
+    sources: dict[str, dict],
+    files: Files,
+) -> None:
+    """Work out and write truth.json and truth/*.csv."""
+    calls = judge(attempts, labels)
+    lines = bills.final_lines(world, fleet)
+    gpu_days = gpu_truth(fleet, lines, rates, world)
+    invoices = _invoices(lines, rates)
+    tasks = _tasks(calls)
+    tables = {
+        "tasks": tasks,
+        "cost_by_day": _cost(calls, "usage_date", "team", "task_type"),
+        "tasks_by_day": _tasks_by_day(tasks),
+        "retries": _retries(calls),
+        "retry_causes": _retry_causes(calls, "usage_date", "team", "task_type", "model", "cause"),
+        "gpu_days": gpu_days,
+        "invoices": invoices,
+    }
+    written_at = midnight(world.end_date)
+    failed = calls.filter(pl.col("is_failed"))
+    truth = {
+        "parameters": {
+            "days": world.days,
+            "scale": world.scale,
+            "seed": world.seed,
+            "first_date": world.first_date.isoformat(),
+            "last_date": world.dates[-1].isoformat(),
+        },
+        "rules": RULES,
+        "planted": _planted(world, calls, labels, fleet),
+        "totals": {
+            "attempts": len(calls),
+            "tasks": len(tasks),
+            "tasks_by_origin": _counts(tasks, "task_id_origin"),
+            "tasks_by_outcome": _counts(tasks, "outcome"),
+            "cost_usd": pricing.usd(_sum(calls["cost"])),
+            "priced_attempts": int(calls["cost"].is_not_null().sum()),
+            "unpriced_attempts": _counts(calls.filter(pl.col("cost").is_null()), "unpriced_reason"),
+            "untagged_attempts": {
+                "task_type": int((calls["task_type"] == UNTAGGED).sum()),
+                "team": int((calls["team"] == UNTAGGED).sum()),
+                "no_metadata": int((~calls["has_labels"]).sum()),
+                "no_task": int(calls["task_id"].is_null().sum()),
+            },
+            "failed_attempts": len(failed),
+            "failed_cost_usd": pricing.usd(_sum(failed["cost"])),
+            "superseded_cost_usd": pricing.usd(_sum(calls.filter(pl.col("is_superseded"))["cost"])),
+            "final_success_cost_usd": pricing.usd(_sum(calls.filter(pl.col("is_final"))["cost"])),
+        },
+        "cost_by_team": _records(_cost(calls, "team")),
+        "cost_by_task_type": _records(_cost(calls, "task_type")),
+        "cost_by_model": _records(_cost(calls, "model")),
+        "failed_by_cause": _records(_retry_causes(calls, "cause")),
+        "gpu": _records(_gpu_totals(gpu_days)),
+        "invoices": _records(invoices),
+        "usd_per_unit": {
+            currency: {
+                day.isoformat(): str(rates.usd_per_unit(currency, day))
+                for day in sorted({line.charge_date for line in lines})
+            }
+            for currency in ("INR", "GBP")
+        },
+        "sources": {name: _source(count) for name, count in sources.items()},
+        "tables": {name: f"truth/{name}.csv" for name in tables} | {"files": "truth/files.csv"},
+    }
+    landed = pl.DataFrame(
+        {
+            "path": [path for path, *_ in files.written],
+            "bytes": [size for _, size, _ in files.written],
+            "delivered_at": [moment.isoformat() for *_, moment in files.written],
+        }
+    )
+    for name, table in tables.items():
+        files.write(f"truth/{name}.csv", table.write_csv(), written_at)
+    files.write("truth/files.csv", landed.write_csv(), written_at)
+    files.write("truth.json", json.dumps(truth, indent=1) + "\n", written_at)
+
+
+def judge(attempts: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """Each attempt with its task, final labels, status, cause, and what its step and task made of it."""
+    labelled = labels.select(
+        "task_id",
+        pl.col("outcome").fill_null("unknown"),
+        pl.col("task_type").alias("listed_task_type"),
+        pl.col("team").alias("listed_team"),
+        "complexity",
+    )
+    call_id = pl.coalesce("call_label", pl.when(pl.col("request_id") != "").then(pl.col("request_id")))
+    calls = (
+        attempts.with_columns(
+            call_id=call_id,
+            task_id=pl.coalesce("task_label", "session_id", call_id),
+            task_id_origin=pl.when(pl.col("task_label").is_not_null())
+            .then(pl.lit("task"))
+            .when(pl.col("session_id").is_not_null())
+            .then(pl.lit("session"))
+            .when(call_id.is_not_null())
+            .then(pl.lit("call")),
+            usage_date=pl.from_epoch(pl.col("started_ms"), time_unit="ms").dt.date(),
+        )
+        .with_row_index("row")
+        .join(labelled, on="task_id", how="left", maintain_order="left")
+        .with_columns(
+            outcome=pl.col("outcome").fill_null("unknown"),
+            team=pl.coalesce("team_label", "team_alias")
+            .replace(TEAM_ALIASES)
+            .fill_null(pl.col("listed_team")),
+            task_type=pl.col("task_type").replace(TASK_TYPE_ALIASES).fill_null(pl.col("listed_task_type")),
+        )
+        .with_columns(pl.col("team").fill_null(UNTAGGED), pl.col("task_type").fill_null(UNTAGGED))
+    )
+    step = (
+        pl.when(pl.col("task_id").is_not_null() & pl.col("step_index").is_not_null())
+        .then(pl.format("{}|{}|{}", "task_id", "step_name", "step_index"))
+        .otherwise(pl.format("call|{}|{}", "source", pl.coalesce("call_id", pl.col("row").cast(pl.String))))
+    )
+    is_failed = pl.col("kind") != OK
+    calls = calls.with_columns(
+        step=step,
+        is_failed=is_failed,
+        status=pl.when(pl.col("kind") == OK)
+        .then(pl.lit("success"))
+        .when(pl.col("kind") == SCHEMA)
+        .then(pl.lit("rejected"))
+        .otherwise(pl.lit("failed")),
+        cause=pl.when(is_failed).then(
+            pl.when(pl.col("has_labels")).then(pl.col("kind")).otherwise(pl.lit("unknown"))
+        ),
+    )
+    last = (
+        calls.filter(~pl.col("is_failed"))
+        .sort("started_ms", "attempt_number", "call_id")
+        .group_by("step")
+        .agg(pl.col("row").last().alias("final_row"))
+    )
+    calls = calls.join(last, on="step", how="left", maintain_order="left")
+    has_success = pl.col("final_row").is_not_null()
+    return calls.with_columns(
+        is_final=~pl.col("is_failed") & (pl.col("row") == pl.col("final_row")),
+        is_superseded=~pl.col("is_failed") & (pl.col("row") != pl.col("final_row")),
+        ending=pl.when(pl.col("is_failed")).then(
+            pl.when(has_success)
+            .then(pl.lit("recovered"))
+            .when((pl.col("outcome") != "unknown") & pl.col("task_id").is_not_null())
+            .then(pl.lit("abandoned"))
+            .otherwise(pl.lit("unresolved"))
+        ),
+    )
+
+
+def _usd(name: str, condition: pl.Expr | None = None) -> pl.Expr:
+    """Sum of priced attempts, as whole 1e-12 USD; 0 where there are none."""
+    cost = pl.col("cost") if condition is None else pl.col("cost").filter(condition)
+    return cost.sum().alias(name)
+
+
+def _cost(calls: pl.DataFrame, *keys: str) -> pl.DataFrame:
+    return (
+        calls.group_by(keys)
+        .agg(
+            pl.len().alias("attempts"),
+            pl.col("cost").is_not_null().sum().alias("priced_attempts"),
+            pl.col("input_tokens").sum(),
+            pl.col("output_tokens").sum(),
+            pl.col("cache_read_tokens").sum(),
+            _usd("cost_usd"),
+        )
+        .sort(keys)
+        .with_columns(pricing.usd_column("cost_usd"))
+    )
+
+
+def _tasks(calls: pl.DataFrame) -> pl.DataFrame:
+    priced = pl.col("cost").is_not_null()
+    return (
+        calls.filter(pl.col("task_id").is_not_null())
+        .group_by("task_id")
+        .agg(
+            pl.col("task_id_origin").first(),
+            pl.col("task_type").first(),
+            pl.col("team").first(),
+            pl.col("usage_date").min().alias("started_date"),
+            pl.col("outcome").first(),
+            pl.col("complexity").first(),
+            pl.col("call_id").n_unique().alias("call_count"),
+            pl.len().alias("attempt_count"),
+            pl.col("tool_call_count").sum(),
+            priced.all().alias("is_fully_priced"),
+            pl.when(priced.any()).then(pl.col("cost").sum()).alias("cost_usd"),
+            _usd("failed_attempt_cost_usd", pl.col("is_failed")),
+        )
+        .sort("task_id")
+        .with_columns(pricing.usd_column("cost_usd"), pricing.usd_column("failed_attempt_cost_usd"))
+    )
+
+
+def _tasks_by_day(tasks: pl.DataFrame) -> pl.DataFrame:
+    outcome = pl.col("outcome")
+    return (
+        tasks.with_columns(units=pl.col("cost_usd").str.replace(".", "", literal=True).cast(pl.Int64))
+        .group_by("started_date", "team", "task_type")
+        .agg(
+            pl.len().alias("tasks"),
+            (outcome == "success").sum().alias("successful_tasks"),
+            (outcome == "failure").sum().alias("failed_tasks"),
+            (outcome == "escalated").sum().alias("escalated_tasks"),
+            (outcome == "unknown").sum().alias("unknown_outcome_tasks"),
+            pl.col("is_fully_priced").sum().alias("fully_priced_tasks"),
+            pl.col("units").sum().alias("cost_usd"),
+        )
+        .sort("started_date", "team", "task_type")
+        .with_columns(pricing.usd_column("cost_usd"))
+    )
+
+
+def _retries(calls: pl.DataFrame) -> pl.DataFrame:
+    keys = ("usage_date", "team", "task_type", "model")
+    failed = pl.col("is_failed")
+    money_columns = [
+        _usd("failed_cost_usd", failed),
+        *(
+            _usd(f"{ending}_cost_usd", pl.col("ending") == ending)
+            for ending in ("recovered", "abandoned", "unresolved")
+        ),
+        _usd("superseded_cost_usd", pl.col("is_superseded")),
+        _usd("final_success_cost_usd", pl.col("is_final")),
+        _usd("total_cost_usd"),
+    ]
+    table = calls.group_by(keys).agg(
+        pl.len().alias("attempts"), failed.sum().alias("failed_attempts"), *money_columns
+    )
+    names = [name for name in table.columns if name.endswith("_usd")]
+    return table.sort(keys).with_columns(pricing.usd_column(name) for name in names)
+
+
+def _retry_causes(calls: pl.DataFrame, *keys: str) -> pl.DataFrame:
+    table = (
+        calls.filter(pl.col("is_failed"))
+        .group_by(keys)
+        .agg(
+            pl.len().alias("failed_attempts"),
+            *(
+                (pl.col("ending") == ending).sum().alias(f"{ending}_attempts")
+                for ending in ("recovered", "abandoned", "unresolved")
+            ),
+            _usd("failed_cost_usd"),
+            *(
+                _usd(f"{ending}_cost_usd", pl.col("ending") == ending)
+                for ending in ("recovered", "abandoned", "unresolved")
+            ),
+        )
+    )
+    names = [name for name in table.columns if name.endswith("_usd")]
+    return table.sort(keys).with_columns(pricing.usd_column(name) for name in names)
+
+
+STATES = ("active", "loaded_idle", "unallocated", "unknown")
+
+
+def gpu_truth(fleet: Fleet, lines: list[bills.Line], rates: Rates, world: World) -> pl.DataFrame:
+    """Seconds and dollars of each state by machine and UTC day."""
+    machines = {machine.resource_id: machine for machine in fleet.machines}
+    sampled = {step: _sampled_seconds(fleet, step) for step in (HOUR_SECONDS, DAY_SECONDS)}
+    days: dict[tuple, dict] = {}
+    for line in lines:
+        if line.kind != bills.GPU_USAGE:
+            continue
+        machine = machines[line.resource_id]
+        step = line.end - line.start
+        active, held, free = sampled[step].get((line.resource_id, line.start), (Decimal(0), 0, 0))
+        billed = line.used_seconds * machine.gpu_count
+        seen = active + held + free
+        if seen > billed:
+            raise AssertionError(f"{line.resource_id} was seen for {seen} s of {billed} s billed")
+        seconds = (active, Decimal(held), Decimal(free), billed - seen)
+        cost = rates.usd(line.effective, machine.site.currency, line.charge_date)
+        day = days.setdefault(
+            (line.charge_date, line.resource_id),
+            defaultdict(Decimal),
+        )
+        day["billed_seconds"] += billed
+        day["effective_local"] += Decimal(line.effective) / bills.MICRO
+        day["effective_cost_usd"] += cost
+        day["billed_cost_usd"] += rates.usd(line.billed, machine.site.currency, line.charge_date)
+        for state, value in zip(STATES, seconds, strict=True):
+            day[f"{state}_seconds"] += value
+            day[f"{state}_usd"] += _EXACT.divide(_EXACT.multiply(cost, value), Decimal(billed))
+    rows = []
+    for (charge_date, resource_id), day in sorted(days.items()):
+        machine = machines[resource_id]
+        rows.append(
+            {
+                "usage_date": charge_date,
+                "resource_id": resource_id,
+                "region": machine.site.region,
+                "instance_type": machine.instance_type,
+                "gpu_count": machine.gpu_count,
+                "purchase_mode": machine.purchase_mode,
+                "currency": machine.site.currency,
+                "billed_seconds": _plain(day["billed_seconds"]),
+                **{f"{state}_seconds": _plain(day[f"{state}_seconds"]) for state in STATES},
+                "effective_cost_local": _plain(day["effective_local"]),
+                "effective_cost_usd": _twelve(day["effective_cost_usd"]),
+                "billed_cost_usd": _twelve(day["billed_cost_usd"]),
+                **{f"{state}_usd": _twelve(day[f"{state}_usd"]) for state in STATES},
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def _sampled_seconds(fleet: Fleet, step: int) -> dict[tuple[str, int], tuple[Decimal, Decimal, Decimal]]:
+    """(active, loaded idle, unallocated) seconds by machine and start of an hour or day, exactly."""
+    sums = {}
+    for site in SITES:
+        interval = site.interval_seconds
+        grouped = (
+            fleet.samples[site.name]
+            .group_by("resource_id", (pl.col("sampled_at") // step * step).alias("start"))
+            .agg(
+                pl.col("active").sum(),
+                (100 - pl.col("active")).filter(pl.col("is_held")).sum().alias("held"),
+                (100 - pl.col("active")).filter(~pl.col("is_held")).sum().alias("free"),
+            )
+        )
+        for resource_id, start, *hundredths in grouped.iter_rows():
+            sums[resource_id, start] = tuple(Decimal(int(value) * interval) / 100 for value in hundredths)
+    return sums
+
+
+def _gpu_totals(days: pl.DataFrame) -> pl.DataFrame:
+    keys = ["resource_id", "region", "instance_type", "gpu_count", "purchase_mode", "currency"]
+    names = [name for name in days.columns if name.endswith(("_seconds", "_usd", "_local"))]
+    sums = defaultdict(lambda: defaultdict(Decimal))
+    for row in days.iter_rows(named=True):
+        for name in names:
+            sums[tuple(row[key] for key in keys)][name] += Decimal(row[name])
+    return pl.DataFrame(
+        [
+            dict(zip(keys, key, strict=True)) | {name: _plain(of[name]) for name in names}
+            for key, of in sorted(sums.items())
+        ]
+    )
+
+
+def _invoices(lines: list[bills.Line], rates: Rates) -> pl.DataFrame:
+    """Billed and effective totals by billing month, account and kind of line, with the invoice's total as its own row."""
+    sums: dict[tuple, dict] = {}
+    for line in lines:
+        account = bills.ACCOUNTS[line.source]
+        for kind in (line.kind, "total"):
+            of = sums.setdefault((line.billing_month, account.account_id, kind), defaultdict(Decimal))
+            of["lines"] += 1
+            for name, micro in (("billed", line.billed), ("effective", line.effective)):
+                of[f"{name}_local"] += micro
+                of[f"{name}_usd"] += rates.usd(micro, account.currency, line.charge_date)
+    currencies = {account.account_id: account.currency for account in bills.ACCOUNTS.values()}
+    sources = {account.account_id: account.source for account in bills.ACCOUNTS.values()}
+    return pl.DataFrame(
+        [
+            {
+                "billing_month": month,
+                "source": sources[account_id],
+                "billing_account_id": account_id,
+                "currency": currencies[account_id],
+                "kind": kind,
+                "lines": int(of["lines"]),
+                "billed_cost_local": money(int(of["billed_local"])),
+                "effective_cost_local": money(int(of["effective_local"])),
+                "billed_cost_usd": _twelve(of["billed_usd"]),
+                "effective_cost_usd": _twelve(of["effective_usd"]),
+            }
+            for (month, account_id, kind), of in sorted(sums.items())
+        ]
+    )
+
+
+def _planted(world: World, calls: pl.DataFrame, labels: pl.DataFrame, fleet: Fleet) -> dict:
+    """What was put in on purpose, and where to find it."""
+    support = calls.filter(pl.col("task_type") == "support_ticket")
+    answers = support.filter(pl.col("step_name") == "answer")
+    prefix = support.filter(pl.col("prefix_tokens") == SHARED_PREFIX_TOKENS)
+    flagship = calls.filter(pl.col("model") == FLAGSHIP)
+    cut = epoch_ms(PRICE_CUT)
+    over_cut = (
+        support.group_by("task_id")
+        .agg(pl.col("started_ms").min().alias("first"), pl.col("started_ms").max().alias("last"))
+        .filter((pl.col("first") < cut) & (pl.col("last") >= cut))
+    )
+    rounds = (
+        calls.filter((pl.col("step_name") == "reclassify") & pl.col("is_final"))
+        .group_by("task_id", "complexity")
+        .agg(pl.len().alias("iterations"))
+    )
+    repeated = answers.filter(pl.col("prompt_hash").str.starts_with("faq-"))
+    gap_start = midnight(world.gap_day)
+    return {
+        "prefix_caching": {
+            "on_at": world.caching_on.isoformat(),
+            "prefix_tokens": SHARED_PREFIX_TOKENS,
+            "cache_read_tokens_before": int(
+                prefix.filter(pl.col("started_ms") < epoch_ms(world.caching_on))["cache_read_tokens"].sum()
+            ),
+            "cache_read_tokens_after": int(
+                prefix.filter(pl.col("started_ms") >= epoch_ms(world.caching_on))["cache_read_tokens"].sum()
+            ),
+        },
+        "schema_retries": {
+            "tickets": support["task_id"].n_unique(),
+            "retried_tickets": answers.filter(pl.col("status") == "rejected")["task_id"].n_unique(),
+        },
+        "faq_repeats": {"attempts": len(repeated), "prompts": repeated["prompt_hash"].n_unique()},
+        "router_confidences": int(calls["router_confidence"].is_not_null().sum()),
+        "judge_attempts": int((calls["call_kind"] == "judge").sum()),
+        "reasoning_tokens": int(calls["reasoning_tokens"].sum()),
+        "iterations_by_complexity": {
+            complexity: {"least": low, "most": high}
+            for complexity, low, high in rounds.filter(pl.col("complexity").is_not_null())
+            .group_by("complexity")
+            .agg(pl.col("iterations").min().alias("low"), pl.col("iterations").max().alias("high"))
+            .sort("complexity")
+            .iter_rows()
+        },
+        "price_cut": {
+            "model": FLAGSHIP,
+            "at": midnight(PRICE_CUT).isoformat(),
+            "attempts_before": int((flagship["started_ms"] < cut).sum()),
+            "attempts_after": int((flagship["started_ms"] >= cut).sum()),
+            "tickets_over_the_cut": over_cut["task_id"].sort().to_list(),
+        },
+        "late_file": {
+            "path": f"landing/gateway/london/spend_logs_{world.late_day}.jsonl.gz",
+            "usage_date": world.late_day.isoformat(),
+            "days_late": LATE_DAYS,
+        },
+        "file_delivered_twice": {"gateway": "bengaluru", "usage_date": world.repeated_day.isoformat()},
+        "malformed_lines": {"gateway": "bengaluru", "file_date": world.malformed_day.isoformat()},
+        "restated_bills": {
+            "day_gone": world.restated_day.isoformat(),
+            "gone_from": {
+                bills.GLOBAL: "all usage lines of the day",
+                fleets.MUMBAI.bill_source: [
+                    machine.resource_id
+                    for machine in fleet.machines
+                    if machine.site is fleets.MUMBAI and not machine.is_sampled
+                ],
+            },
+        },
+        "missing_samples": {
+            "site": fleets.MUMBAI.name,
+            "from": gap_start.replace(hour=world.gap_hours[0]).isoformat(),
+            "to": gap_start.replace(hour=world.gap_hours[1]).isoformat(),
+        },
+        "never_sampled": [machine.resource_id for machine in fleet.machines if not machine.is_sampled],
+        "evictions": [
+            {
+                "at": epoch_text(eviction.at),
+                "resource_id": eviction.resource_id,
+                "replica_id": eviction.replica_id,
+                "next_replica_id": eviction.next_replica_id,
+            }
+            for eviction in fleet.evictions
+        ],
+        "hostname_label_renamed_on": world.label_renamed_day.isoformat(),
+        "relabelled_tasks": int(labels["is_relabelled"].sum()),
+        "hedged_attempts": int(calls["is_superseded"].sum()),
+        "gpu_samples": {name: len(samples) for name, samples in fleet.samples.items()},
+    }
+
+
+def epoch_text(seconds: int) -> str:
+    """An ISO time of seconds since 1970."""
+    return str(np.datetime64(seconds, "s")) + "+00:00"
+
+
+def _source(count: dict) -> dict:
+    count = dict(count)
+    count["rows_read"] = count["rows_loaded"] + count["rows_quarantined"] + count["rows_skipped"]
+    return count
+
+
+def _sum(column: pl.Series) -> int:
+    return int(column.sum() or 0)
+
+
+def _counts(table: pl.DataFrame, column: str) -> dict[str, int]:
+    return {str(key): count for key, count in table.group_by(column).len().sort(column).iter_rows()}
+
+
+def _records(table: pl.DataFrame) -> list[dict]:
+    return table.with_columns(pl.selectors.date().cast(pl.String)).to_dicts()
+
+
+def _twelve(value: Decimal) -> str:
+    return f"{value.quantize(Decimal('1e-12'), ROUND_HALF_EVEN, _EXACT):f}"
+
+
+def _plain(value: Decimal) -> str:
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+__all__ = ["RULES", "STATES", "UNTAGGED", "gpu_truth", "judge", "write_truth"]
