@@ -1,0 +1,40 @@
+# Needs Python 3.11 or newer and a package index; everything else comes from the lock file into .venv.
+SHELL := /bin/sh
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+
+.PHONY: run test lint bench setup clean
+
+run: setup
+	$(BIN)/pertask demo .demo
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/sqlfluff lint --processes 2 models tests/sql
+
+bench: setup
+	$(BIN)/python bench/ingest.py
+
+setup: .venv/.installed
+
+# uv where it is present; otherwise it is brought into .venv. The stamp keeps a second call from installing again.
+.venv/.installed: pyproject.toml uv.lock
+	@set -e; \
+	python=; \
+	for name in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "pertask needs Python 3.11 or newer; set PYTHON to it (make PYTHON=... )" >&2; exit 2; fi; \
+	if [ ! -x $(BIN)/python ]; then $$python -m venv .venv; fi; \
+	uv=$$(command -v uv || true); \
+	if [ -z "$$uv" ]; then $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; uv=$(BIN)/uv; fi; \
+	$$uv sync --quiet --locked --inexact --python $(BIN)/python; \
+	touch $@
+
+clean:
+	rm -rf .venv .demo target logs
