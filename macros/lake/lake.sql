@@ -1,6 +1,7 @@
 {#-
     A table expression over the current files of a lake contract, as the build's snapshot lists them. A contract
-    that is partitioned by usage_date is read for the touched dates only, unless the whole history is being rebuilt.
+    that is partitioned by usage_date is read for the touched dates only, unless the whole history is being rebuilt;
+    GPU samples also for the day before each, as a sample may last over midnight.
     A zero-row file with the full schema comes first, so that a contract without data still has its columns.
 
     lake('tasks')  ->  read_parquet(['<lake>/tasks/_empty.parquet', ...], union_by_name = true)
@@ -24,7 +25,12 @@
             select path from {{ read_files([snapshot_path('files')]) }}
             where contract = '{{ contract }}' and change != 'removed'
             {%- if touched_dates is not none and touched_dates and not should_full_refresh() %}
-                and usage_date in (select usage_date from {{ touched_dates }})
+                and (
+                    usage_date in (select usage_date from {{ touched_dates }})
+                    {%- if contract == 'gpu_samples' %}
+                    or usage_date + 1 in (select usage_date from {{ touched_dates }})
+                    {%- endif %}
+                )
             {%- endif %}
             order by path
         {%- endset -%}

@@ -17,9 +17,9 @@
     in_touched_dates('usage_date')  ->  usage_date in (date '2026-08-21', date '2026-08-22')
 -#}
 {% macro in_touched_dates(expression) -%}
-    {%- set literals = touched_date_literals() -%}
+    {%- set relation = ref('int_touched_dates') -%}
     {%- if is_incremental() -%}
-        {{ expression }} in ({{ literals }})
+        {{ expression }} in ({{ touched_date_literals() }})
     {%- else -%}
         true
     {%- endif -%}
@@ -56,4 +56,20 @@
         {{- return(adapter.get_relation(database=target.database, schema=schema, identifier=identifier)) -}}
     {%- endif -%}
     {{- return(none) -}}
+{%- endmacro %}
+
+
+{#-
+    A condition for tests: only the dates that this build recomputed, so that a day's run costs the same on a month of
+    history as on years; every row on a full refresh.
+
+    in_tested_dates('usage_date')  ->  usage_date in (select usage_date from intermediate.int_touched_dates)
+-#}
+{% macro in_tested_dates(expression) -%}
+    {%- set relation = ref('int_touched_dates') -%}
+    {%- if should_full_refresh() -%}
+        true
+    {%- else -%}
+        {{ expression }} in (select usage_date from {{ relation }})
+    {%- endif -%}
 {%- endmacro %}

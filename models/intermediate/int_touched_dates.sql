@@ -4,6 +4,7 @@
 -#}
 {%- set previous_tasks = previous('core', 'fct_tasks') -%}
 {%- set previous_bill_lines = previous('core', 'fct_bill_lines') -%}
+{%- set previous_fx_rates = previous('core', 'dim_fx_rates') -%}
 {%- set previous_touched_dates = previous('intermediate', 'int_touched_dates') -%}
 
 with files as (
@@ -20,6 +21,14 @@ changed_ranges as (
 
 build as (
     select * from {{ snapshot('meta') }}
+),
+
+fx_rates as (
+    select * from {{ ref('int_fx_rates') }}
+),
+
+watermarks as (
+    select * from {{ ref('int_bill_watermarks') }}
 ),
 
 -- one row per changed call; both its old and its new file are read
@@ -55,7 +64,8 @@ known_dates as (
 ),
 
 changed_tasks as (
-    select task_id from changed_calls where task_id is not null
+    select task_id from changed_calls
+    where task_id is not null
     union
     select task_id from changed_labels
 ),
@@ -77,13 +87,16 @@ previous_tasks as (
     {%- endif %}
 ),
 
+-- the lines that are spread over the hours of more than one date
 previous_wide_bill_lines as (
     {% if previous_bill_lines -%}
     select distinct
         cast(charge_period_start as date) as first_date,
-        cast(charge_period_end as date) as last_date
+        cast({{ add_microseconds('charge_period_end', '-1') }} as date) as last_date
     from {{ previous_bill_lines }}
-    where charge_period_end > charge_period_start + interval '1' day
+    where
+        line_kind in ('gpu_usage', 'unused_commitment')
+        and cast({{ add_microseconds('charge_period_end', '-1') }} as date) > cast(charge_period_start as date)
     {%- else -%}
     select
         cast(null as date) as first_date,
@@ -93,35 +106,111 @@ previous_wide_bill_lines as (
     {%- endif %}
 ),
 
+-- how far each bill had come at the last build, by the rule of int_bill_watermarks
+previous_watermarks as (
+    {% if previous_bill_lines -%}
+    select
+        source,
+        coalesce(
+            max(case when charge_period_end <= charge_period_start + interval '1' day then charge_period_end end),
+            max(charge_period_end)
+        ) as billed_until
+    from {{ previous_bill_lines }}
+    where is_gpu_usage
+    group by source
+    {%- else -%}
+    select
+        cast(null as string) as source,
+        cast(null as timestamp) as billed_until
+    from build
+    where false
+    {%- endif %}
+),
+
+-- hours after the end of a bill are estimated: when the end moves, in either direction, they are another matter
+moved_watermarks as (
+    select
+        least(
+            coalesce(watermarks.billed_until, timestamp '0001-01-01 00:00:00'),
+            coalesce(previous_watermarks.billed_until, timestamp '0001-01-01 00:00:00')
+        ) as moved_from
+    from watermarks
+    full outer join previous_watermarks on watermarks.source = previous_watermarks.source
+    where watermarks.billed_until is distinct from previous_watermarks.billed_until
+),
+
+-- a list of rates comes as a whole, old days included: only the days whose rate differs count
+previous_fx_rates as (
+    {% if previous_fx_rates -%}
+    select
+        rate_day,
+        currency,
+        usd_per_unit
+    from {{ previous_fx_rates }}
+    {%- else -%}
+    select
+        cast(null as date) as rate_day,
+        cast(null as string) as currency,
+        cast(null as decimal(18, 12)) as usd_per_unit
+    from build
+    where false
+    {%- endif %}
+),
+
+changed_fx_days as (
+    select distinct coalesce(fx_rates.rate_day, previous_fx_rates.rate_day) as rate_day
+    from fx_rates
+    full outer join previous_fx_rates
+        on
+            fx_rates.rate_day = previous_fx_rates.rate_day
+            and fx_rates.currency = previous_fx_rates.currency
+    where fx_rates.usd_per_unit is distinct from previous_fx_rates.usd_per_unit
+),
+
 -- one row per span of dates and reason, before the spans are cut into days
 touched_spans as (
-    -- the rows of a changed file; links, windows and rates may be open at either end
+    -- the rows of a changed file
     select distinct
         case contract
             when 'llm_calls' then 'calls'
             when 'gpu_samples' then 'gpu samples'
-            when 'bill_lines' then 'bill lines'
             else contract
         end as reason,
-        coalesce(min_date, date '0001-01-01') as first_date,
-        case
-            when contract = 'fx_rates'
-                then max_date + {{ var('max_rate_age_days') }}
-            else coalesce(max_date, date '9999-12-31')
-        end as last_date
+        min_date as first_date,
+        max_date as last_date
     from files
-    where
-        change != 'same'
-        and contract in (
-            'llm_calls', 'gpu_samples', 'bill_lines', 'replica_windows', 'resource_links', 'gpu_events', 'fx_rates'
-        )
+    where change != 'same' and contract in ('llm_calls', 'gpu_samples', 'gpu_events')
+    union all
+    -- bills, links and windows also tell of later dates: what a GPU is, what it last cost, who holds it, what has ended
+    select distinct
+        case contract
+            when 'bill_lines' then 'bill lines'
+            when 'resource_links' then 'resource links'
+            else 'replica windows'
+        end as reason,
+        coalesce(min_date, date '0001-01-01') as first_date,
+        date '9999-12-31' as last_date
+    from files
+    where change != 'same' and contract in ('bill_lines', 'resource_links', 'replica_windows')
     union all
     select distinct
         'superseded bill lines' as reason,
         min_date as first_date,
-        max_date as last_date
+        date '9999-12-31' as last_date
     from superseded
     where change != 'same'
+    union all
+    select distinct
+        'end of a bill' as reason,
+        cast(moved_from as date) as first_date,
+        date '9999-12-31' as last_date
+    from moved_watermarks
+    union all
+    select
+        'exchange rates' as reason,
+        rate_day as first_date,
+        rate_day as last_date
+    from changed_fx_days
     union all
     select
         reason,
@@ -203,13 +292,25 @@ full_rebuild as (
 ),
 
 touched as (
-    select usage_date, reason from first_round
+    select
+        usage_date,
+        reason
+    from first_round
     union
-    select usage_date, reason from second_round
+    select
+        usage_date,
+        reason
+    from second_round
     union
-    select usage_date, reason from unfinished
+    select
+        usage_date,
+        reason
+    from unfinished
     union
-    select usage_date, reason from full_rebuild
+    select
+        usage_date,
+        reason
+    from full_rebuild
 )
 
 -- one row per date

@@ -1,0 +1,8 @@
+{#- Whole days from one date to another, as an integer. -#}
+{% macro days_between(first, last) -%}
+    {{ return(adapter.dispatch('days_between', 'pertask')(first, last)) }}
+{%- endmacro %}
+
+{% macro default__days_between(first, last) -%}
+    ({{ last }} - {{ first }})
+{%- endmacro %}

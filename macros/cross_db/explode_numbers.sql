@@ -1,0 +1,12 @@
+{#-
+    In a select list: one row per whole number from `first` to `last`, both included; no row where last is less.
+
+    explode_numbers('1', 'gpu_count')  ->  1, 2, 3
+-#}
+{% macro explode_numbers(first, last) -%}
+    {{ return(adapter.dispatch('explode_numbers', 'pertask')(first, last)) }}
+{%- endmacro %}
+
+{% macro default__explode_numbers(first, last) -%}
+    unnest(range(cast({{ first }} as bigint), cast({{ last }} as bigint) + 1))
+{%- endmacro %}

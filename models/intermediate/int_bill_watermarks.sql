@@ -1,0 +1,24 @@
+with lines as (
+    select
+        source,
+        charge_period_start,
+        charge_period_end
+    from {{ ref('int_bill_lines_classified') }}
+    where is_gpu_usage
+),
+
+-- a line that spans more than a day (a month's reservation) does not say how far the bill has come
+reached as (
+    select
+        source,
+        max(case when charge_period_end <= charge_period_start + interval '1' day then charge_period_end end)
+            as narrow_end,
+        max(charge_period_end) as any_end
+    from lines
+    group by source
+)
+
+select
+    source,
+    coalesce(narrow_end, any_end) as billed_until
+from reached

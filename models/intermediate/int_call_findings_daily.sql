@@ -1,0 +1,103 @@
+{{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
+
+with attempts as (
+    select * from {{ ref('fct_call_attempts') }}
+    where {{ near_touched_dates('usage_date', var('max_task_days')) }}
+),
+
+tasks as (
+    select * from {{ ref('fct_tasks') }}
+    where is_cut and {{ in_touched_dates('started_date') }}
+),
+
+touched_attempts as (
+    select * from attempts
+    where {{ in_touched_dates('usage_date') }}
+),
+
+-- one row per day, model and reason: what has no price, and so no cost
+unpriced as (
+    select
+        usage_date,
+        'unpriced_calls' as kind,
+        concat(coalesce(provider, 'no provider'), '/', coalesce(model, 'no model')) as subject,
+        cast(null as decimal(38, 12)) as amount_usd,
+        count(*) as affected_count,
+        concat(
+            unpriced_reason, ': ',
+            cast(cast(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) as bigint) as string), ' tokens'
+        ) as detail
+    from touched_attempts
+    where unpriced_reason is not null and unpriced_reason != 'awaiting_allocation'
+    group by usage_date, provider, model, unpriced_reason
+),
+
+-- one row per key and later date: the same attempt stands on two dates, and is counted on both
+key_dates as (
+    select
+        source,
+        call_id,
+        attempt_number,
+        usage_date,
+        cost_usd,
+        lag(usage_date) over (partition by source, call_id, attempt_number order by usage_date) as earlier_date
+    from attempts
+),
+
+split_keys as (
+    select
+        usage_date,
+        'call_on_two_dates' as kind,
+        concat(source, '/', call_id, '/', cast(attempt_number as string)) as subject,
+        cast(cost_usd as decimal(38, 12)) as amount_usd,
+        cast(1 as bigint) as affected_count,
+        concat('also on ', cast(earlier_date as string)) as detail
+    from key_dates
+    where earlier_date is not null and {{ in_touched_dates('usage_date') }}
+),
+
+-- one row per piece of a task whose id lives longer than a task may
+cut_tasks as (
+    select
+        started_date as usage_date,
+        'task_cut' as kind,
+        task_id as subject,
+        cast(cost_usd as decimal(38, 12)) as amount_usd,
+        attempt_count as affected_count,
+        'the id lives longer than {{ var("max_task_days") }} days; this is one piece of it' as detail
+    from tasks
+),
+
+-- one row per day and currency: costs that sources reported and that no rate turns into USD
+unconverted as (
+    select
+        usage_date,
+        'missing_exchange_rate' as kind,
+        concat('reported costs in ', reported_currency) as subject,
+        cast(null as decimal(38, 12)) as amount_usd,
+        count(*) as affected_count,
+        concat(cast(cast(sum(reported_cost) as decimal(38, 2)) as string), ' ', reported_currency) as detail
+    from touched_attempts
+    where reported_cost is not null and reported_cost_usd is null
+    group by usage_date, reported_currency
+),
+
+findings as (
+    select * from unpriced
+    union all
+    select * from split_keys
+    union all
+    select * from cut_tasks
+    union all
+    select * from unconverted
+)
+
+select
+    usage_date,
+    kind,
+    subject,
+    amount_usd,
+    cast(null as decimal(18, 6)) as affected_seconds,
+    affected_count,
+    detail
+from findings

@@ -1,0 +1,242 @@
+{{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
+
+{%- set part = ['purchase_mode', 'source', 'billing_account_id', 'billing_period_start', 'billing_currency'] %}
+
+with bill_hours as (
+    select * from {{ ref('int_gpu_bill_hours') }}
+    where line_kind = 'gpu_usage' and {{ in_touched_dates('usage_date') }}
+),
+
+sample_hours as (
+    select * from {{ ref('int_gpu_sample_hours') }}
+    where resource_id is not null and {{ in_touched_dates('usage_date') }}
+),
+
+rates as (
+    select * from {{ ref('int_gpu_rates') }}
+),
+
+fx_rates as (
+    select * from {{ ref('dim_fx_rates') }}
+),
+
+-- the grain changes: lines become parts, one row per resource, hour, purchase mode and place on an invoice
+resource_parts as (
+    select
+        resource_id,
+        hour_at,
+        {{ part | join(', ') }},
+        min(hour_method) as hour_method,
+        sum(billed_microseconds) as resource_microseconds,
+        sum(billed_cost_usd) as resource_billed_cost_usd,
+        sum(effective_cost_usd) as resource_effective_cost_usd
+    from bill_hours
+    group by resource_id, hour_at, {{ part | join(', ') }}
+),
+
+resource_hours as (
+    select
+        resource_id,
+        hour_at,
+        max(gpu_count) as gpu_count,
+        max(gpu_model) as gpu_model,
+        max(region) as region,
+        max(sub_account_id) as sub_account_id,
+        max(tags) as tags
+    from bill_hours
+    group by resource_id, hour_at
+),
+
+resource_cards as (
+    select distinct
+        resource_id,
+        usage_date,
+        card_uuid
+    from sample_hours
+),
+
+-- the GPUs of a billed hour: those seen in it first, then those seen on the same day
+ranked_cards as (
+    select
+        resource_hours.resource_id,
+        resource_hours.hour_at,
+        resource_cards.card_uuid,
+        row_number() over (
+            partition by resource_hours.resource_id, resource_hours.hour_at
+            order by coalesce(sample_hours.present_microseconds, 0) desc, resource_cards.card_uuid
+        ) as slot
+    from resource_hours
+    inner join resource_cards
+        on
+            resource_hours.resource_id = resource_cards.resource_id
+            and cast(resource_hours.hour_at as date) = resource_cards.usage_date
+    left join sample_hours
+        on
+            resource_hours.resource_id = sample_hours.resource_id
+            and resource_hours.hour_at = sample_hours.hour_at
+            and resource_cards.card_uuid = sample_hours.card_uuid
+),
+
+-- the grain changes: one row per resource, hour and billed GPU
+slot_numbers as (
+    select
+        resource_id,
+        hour_at,
+        gpu_model,
+        region,
+        sub_account_id,
+        tags,
+        {{ explode_numbers('1', 'gpu_count') }} as slot
+    from resource_hours
+),
+
+slots as (
+    select
+        slot_numbers.*,
+        ranked_cards.card_uuid,
+        coalesce(
+            ranked_cards.card_uuid, slot_numbers.resource_id || '#' || cast(slot_numbers.slot as string)
+        ) as gpu_key
+    from slot_numbers
+    left join ranked_cards
+        on
+            slot_numbers.resource_id = ranked_cards.resource_id
+            and slot_numbers.hour_at = ranked_cards.hour_at
+            and slot_numbers.slot = ranked_cards.slot
+),
+
+-- a resource's seconds and money are shared evenly by its GPUs
+slot_parts as (
+    select
+        slots.gpu_key,
+        slots.card_uuid,
+        slots.slot,
+        slots.gpu_model,
+        slots.region,
+        slots.sub_account_id,
+        slots.tags,
+        resource_parts.*,
+        1 as weight
+    from slots
+    inner join resource_parts
+        on slots.resource_id = resource_parts.resource_id and slots.hour_at = resource_parts.hour_at
+),
+
+billed as (
+    select * from {{ split_money(
+        'slot_parts',
+        keep=[
+            'gpu_key', 'card_uuid', 'resource_id', 'hour_at', 'hour_method', 'gpu_model', 'region',
+            'sub_account_id', 'tags',
+        ] + part,
+        within=['resource_id', 'hour_at'] + part,
+        weight='weight',
+        order_by=['slot'],
+        counts={'billed_microseconds': 'resource_microseconds'},
+        money={
+            'billed_cost_usd': 'resource_billed_cost_usd',
+            'effective_cost_usd': 'resource_effective_cost_usd',
+        },
+    ) }}
+),
+
+-- rule 12: a GPU seen after the last hour that its bill reaches costs what it cost last
+unbilled as (
+    select
+        sample_hours.card_uuid,
+        sample_hours.resource_id,
+        sample_hours.usage_date,
+        sample_hours.hour_at,
+        sample_hours.present_microseconds,
+        rates.purchase_mode,
+        rates.billing_currency,
+        rates.gpu_model,
+        rates.region,
+        rates.sub_account_id,
+        rates.tags,
+        {{ from_money_units(integer_divide(
+            '2 * ' ~ to_money_units('rates.rate_cost') ~ ' * sample_hours.present_microseconds'
+            ~ ' + rates.rate_microseconds',
+            '2 * rates.rate_microseconds'
+        )) }} as estimated_cost
+    from sample_hours
+    inner join rates
+        on sample_hours.resource_id = rates.resource_id and sample_hours.hour_at >= rates.billed_until
+    left join resource_hours
+        on sample_hours.resource_id = resource_hours.resource_id and sample_hours.hour_at = resource_hours.hour_at
+    where resource_hours.resource_id is null
+),
+
+provisional as (
+    select
+        unbilled.*,
+        case
+            when unbilled.billing_currency = 'USD' then unbilled.estimated_cost
+            else {{ convert_money('unbilled.estimated_cost', 'fx_rates.usd_per_unit') }}
+        end as estimated_cost_usd
+    from unbilled
+    left join fx_rates
+        on unbilled.billing_currency = fx_rates.currency and unbilled.usage_date = fx_rates.rate_day
+),
+
+parts as (
+    select
+        gpu_key,
+        card_uuid,
+        resource_id,
+        hour_at,
+        {{ part | join(', ') }},
+        hour_method,
+        gpu_model,
+        region,
+        sub_account_id,
+        tags,
+        billed_microseconds,
+        billed_cost_usd,
+        effective_cost_usd,
+        false as is_provisional
+    from billed
+    union all
+    select
+        card_uuid as gpu_key,
+        card_uuid,
+        resource_id,
+        hour_at,
+        purchase_mode,
+        cast(null as string) as source,
+        cast(null as string) as billing_account_id,
+        cast(null as timestamp) as billing_period_start,
+        billing_currency,
+        'samples' as hour_method,
+        gpu_model,
+        region,
+        sub_account_id,
+        tags,
+        present_microseconds as billed_microseconds,
+        cast(null as decimal(38, 12)) as billed_cost_usd,
+        estimated_cost_usd as effective_cost_usd,
+        true as is_provisional
+    from provisional
+)
+
+select
+    cast(hour_at as date) as usage_date,
+    hour_at,
+    gpu_key,
+    card_uuid,
+    resource_id,
+    purchase_mode,
+    source,
+    billing_account_id,
+    billing_period_start,
+    billing_currency,
+    hour_method,
+    gpu_model,
+    region,
+    sub_account_id,
+    tags,
+    billed_microseconds,
+    billed_cost_usd,
+    effective_cost_usd,
+    is_provisional
+from parts

@@ -1,0 +1,53 @@
+{{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
+
+{%- set time_columns = [
+    'billed_seconds', 'active_seconds', 'loaded_idle_seconds', 'unallocated_seconds', 'unknown_seconds',
+] %}
+{%- set money_columns = [
+    'effective_cost_usd', 'active_usd', 'loaded_idle_usd', 'unallocated_usd', 'unknown_usd', 'unused_commitment_usd',
+] %}
+
+with gpu_hours as (
+    select * from {{ ref('fct_gpu_hours') }}
+    where {{ in_touched_dates('usage_date') }}
+),
+
+-- the grain changes: one row per day, team, region, model and purchase mode
+days as (
+    select
+        usage_date,
+        team,
+        region,
+        gpu_model,
+        purchase_mode,
+        bool_or(is_provisional) as is_provisional
+        {%- for seconds in time_columns %},
+        cast(sum({{ seconds }}) as decimal(38, 6)) as {{ seconds }} {%- endfor %}
+        {%- for money in money_columns %},
+        cast(sum({{ money }}) as decimal(38, 12)) as {{ money }} {%- endfor %}
+    from gpu_hours
+    group by usage_date, team, region, gpu_model, purchase_mode
+)
+
+select
+    usage_date,
+    team,
+    region,
+    gpu_model,
+    purchase_mode,
+    billed_seconds,
+    active_seconds,
+    loaded_idle_seconds,
+    unallocated_seconds,
+    unknown_seconds,
+    effective_cost_usd,
+    active_usd,
+    loaded_idle_usd,
+    unallocated_usd,
+    unknown_usd,
+    cast(loaded_idle_usd + unallocated_usd as decimal(38, 12)) as idle_usd,
+    unused_commitment_usd,
+    {{ safe_divide('loaded_idle_usd + unallocated_usd', 'effective_cost_usd') }} as idle_ratio,
+    {{ safe_divide('effective_cost_usd - unknown_usd', 'effective_cost_usd') }} as known_cost_ratio,
+    is_provisional
+from days

@@ -1,0 +1,197 @@
+{{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
+
+with attempts as (
+    select * from {{ ref('int_call_attempts') }}
+    where {{ in_touched_dates('usage_date') }}
+),
+
+steps as (
+    select * from {{ ref('int_attempt_steps') }}
+    where {{ in_touched_dates('usage_date') }}
+),
+
+labels as (
+    select * from {{ ref('stg_tasks') }}
+),
+
+aliases as (
+    select * from {{ ref('stg_company_aliases') }}
+),
+
+error_causes as (
+    select * from {{ ref('error_causes') }}
+),
+
+fx_rates as (
+    select * from {{ ref('dim_fx_rates') }}
+),
+
+-- the label of the task fills what the call does not say
+labelled as (
+    select
+        attempts.source,
+        attempts.call_id,
+        attempts.attempt_number,
+        attempts.usage_date,
+        coalesce(attempts.team, labels.team) as team,
+        coalesce(attempts.task_type, labels.task_type) as task_type,
+        coalesce(attempts.application, labels.application) as application,
+        coalesce(attempts.customer, labels.customer) as customer,
+        coalesce(attempts.environment, labels.environment) as environment,
+        coalesce(labels.outcome, 'unknown') as outcome,
+        steps.status,
+        steps.step_key,
+        steps.is_final_attempt,
+        case
+            when steps.step_role != 'failed' then steps.step_role
+            when steps.is_step_successful then 'recovered'
+            when coalesce(labels.outcome, 'unknown') != 'unknown' then 'abandoned'
+            else 'unresolved'
+        end as attempt_role,
+        -- why it failed: its own error, unless the gateway logged a success that the next attempt took back
+        case
+            when steps.step_role = 'failed' and attempts.status = 'success' then steps.rejection_reason
+            when steps.step_role = 'failed' then coalesce(attempts.error_type, steps.rejection_reason)
+        end as failure_text
+    from attempts
+    inner join steps
+        on
+            attempts.source = steps.source
+            and attempts.call_id = steps.call_id
+            and attempts.attempt_number = steps.attempt_number
+            and attempts.usage_date = steps.usage_date
+    left join labels on attempts.task_id = labels.task_id
+),
+
+-- one row per distinct error text: each is compared with every pattern once
+failure_texts as (
+    select distinct
+        failure_text,
+        lower(failure_text) as error_text
+    from labelled
+    where failure_text is not null
+),
+
+ranked_causes as (
+    select
+        failure_texts.failure_text,
+        error_causes.cause,
+        row_number() over (
+            partition by failure_texts.failure_text
+            order by error_causes.priority, error_causes.pattern
+        ) as cause_rank
+    from failure_texts
+    inner join error_causes
+        on
+            (error_causes.match_kind = 'exact' and failure_texts.error_text = error_causes.pattern)
+            or (error_causes.match_kind = 'contains' and contains(failure_texts.error_text, error_causes.pattern))
+),
+
+causes as (
+    select
+        failure_text,
+        cause
+    from ranked_causes
+    where cause_rank = 1
+)
+
+select
+    attempts.source,
+    attempts.call_id,
+    attempts.attempt_number,
+    attempts.usage_date,
+    attempts.task_id,
+    attempts.task_id_origin,
+    coalesce(task_type_aliases.name, labelled.task_type, '__untagged__') as task_type,
+    coalesce(team_aliases.name, labelled.team, '__untagged__') as team,
+    labelled.application,
+    labelled.customer,
+    labelled.environment,
+    attempts.parent_call_id,
+    attempts.response_id,
+    attempts.trace_id,
+    attempts.step_name,
+    attempts.step_index,
+    labelled.step_key,
+    attempts.call_kind,
+    attempts.workload_kind,
+    attempts.started_at,
+    attempts.first_token_at,
+    attempts.ended_at,
+    attempts.provider,
+    attempts.model,
+    attempts.service_tier,
+    attempts.region,
+    attempts.deployment_id,
+    attempts.api_base,
+    attempts.replica_id,
+    attempts.prompt_version,
+    attempts.release,
+    attempts.experiment,
+    labelled.status,
+    attempts.status as logged_status,
+    attempts.error_type,
+    case
+        when labelled.attempt_role in ('recovered', 'abandoned', 'unresolved')
+            then coalesce(causes.cause, 'unknown')
+    end as failure_cause,
+    labelled.attempt_role,
+    labelled.is_final_attempt,
+    labelled.outcome as task_outcome,
+    attempts.sample_weight,
+    attempts.input_tokens,
+    attempts.cache_read_tokens,
+    attempts.cache_write_5m_tokens,
+    attempts.cache_write_1h_tokens,
+    attempts.output_tokens,
+    attempts.reasoning_tokens,
+    attempts.audio_input_tokens,
+    attempts.audio_output_tokens,
+    attempts.image_input_tokens,
+    attempts.image_output_tokens,
+    attempts.image_count,
+    attempts.web_search_count,
+    attempts.tool_call_count,
+    attempts.prefix_tokens,
+    attempts.context_tokens,
+    attempts.prompt_hash,
+    attempts.prefix_hash,
+    attempts.temperature,
+    attempts.router_confidence,
+    attempts.response_cache_hit,
+    attempts.cost_usd,
+    attempts.cost_basis,
+    attempts.unpriced_reason,
+    attempts.cost_usd as fully_loaded_cost_usd,
+    attempts.quoted_cost_usd,
+    attempts.reported_cost,
+    attempts.reported_currency,
+    case
+        when coalesce(attempts.reported_currency, 'USD') = 'USD' then attempts.reported_cost
+        else {{ convert_money('attempts.reported_cost', 'fx_rates.usd_per_unit') }}
+    end as reported_cost_usd,
+    attempts.batch_id
+from attempts
+inner join labelled
+    on
+        attempts.source = labelled.source
+        and attempts.call_id = labelled.call_id
+        and attempts.attempt_number = labelled.attempt_number
+        and attempts.usage_date = labelled.usage_date
+left join causes on labelled.failure_text = causes.failure_text
+left join aliases as team_aliases
+    on
+        team_aliases.kind = 'team'
+        and labelled.team = team_aliases.alias
+        and attempts.usage_date >= team_aliases.valid_from
+        and attempts.usage_date < team_aliases.valid_to
+left join aliases as task_type_aliases
+    on
+        task_type_aliases.kind = 'task_type'
+        and labelled.task_type = task_type_aliases.alias
+        and attempts.usage_date >= task_type_aliases.valid_from
+        and attempts.usage_date < task_type_aliases.valid_to
+left join fx_rates
+    on
+        attempts.reported_currency = fx_rates.currency
+        and attempts.usage_date = fx_rates.rate_day

@@ -1,0 +1,166 @@
+{{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'started_date'}) }}
+
+with attempts as (
+    select * from {{ ref('fct_call_attempts') }}
+    where task_id is not null and {{ near_touched_dates('usage_date', var('max_task_days')) }}
+),
+
+labels as (
+    select * from {{ ref('stg_tasks') }}
+),
+
+-- one row per task and span of its attempts; what lies outside the dates read here is as the last build left it
+spans as (
+    select
+        task_id,
+        usage_date as first_date,
+        usage_date as last_date
+    from attempts
+    {% if is_incremental() %}
+    union all
+    select
+        task_id,
+        started_date as first_date,
+        ended_date as last_date
+    from {{ this }}
+    where not ({{ in_touched_dates('started_date') }})
+    {% endif %}
+),
+
+task_spans as (
+    select
+        task_id,
+        min(first_date) as first_date,
+        max(last_date) as last_date
+    from spans
+    where task_id in (select attempts.task_id from attempts)
+    group by task_id
+),
+
+-- an id that lives longer than a task may is cut into pieces of that length, counted from its first call
+pieces as (
+    select
+        attempts.*,
+        task_spans.first_date,
+        task_spans.last_date,
+        floor({{ days_between('task_spans.first_date', 'attempts.usage_date') }} / {{ var('max_task_days') }})
+            as piece_number,
+        floor({{ days_between('task_spans.first_date', 'task_spans.last_date') }} / {{ var('max_task_days') }})
+            as last_piece_number
+    from attempts
+    inner join task_spans on attempts.task_id = task_spans.task_id
+),
+
+-- one row per step_name of a task; a step's final attempts are the rounds of its loop
+loops as (
+    select
+        task_id,
+        piece_number,
+        step_name,
+        sum(case when is_final_attempt then 1 else 0 end) as iterations
+    from pieces
+    where step_name is not null
+    group by task_id, piece_number, step_name
+),
+
+longest_loops as (
+    select
+        task_id,
+        piece_number,
+        max(iterations) as loop_iterations
+    from loops
+    group by task_id, piece_number
+),
+
+ordered as (
+    select
+        *,
+        row_number() over (
+            partition by task_id, piece_number
+            order by started_at, attempt_number, call_id, source
+        ) as recency,
+        call_kind = 'llm' and status = 'success' as is_model_success
+    from pieces
+),
+
+-- the grain changes: from one row per attempt to one row per task
+tasks as (
+    select
+        task_id,
+        piece_number,
+        last_piece_number,
+        max(task_id_origin) as task_id_origin,
+        {{ oldest('task_type', "task_type != '__untagged__'") }} as task_type,
+        {{ oldest('team', "team != '__untagged__'") }} as team,
+        {{ oldest('application', 'application is not null') }} as application,
+        {{ oldest('customer', 'customer is not null') }} as customer,
+        {{ oldest('environment', 'environment is not null') }} as environment,
+        min(usage_date) as started_date,
+        max(usage_date) as ended_date,
+        min(started_at) as started_at,
+        max(coalesce(ended_at, started_at)) as ended_at,
+        min(first_token_at) as first_token_at,
+        count(distinct concat(source, ':', call_id)) as call_count,
+        count(*) as attempt_count,
+        sum(case when attempt_role in ('recovered', 'abandoned', 'unresolved') then 1 else 0 end)
+            as failed_attempt_count,
+        sum(case when cost_usd is null then 1 else 0 end) as unpriced_attempt_count,
+        sum(tool_call_count) as tool_call_count,
+        max(sample_weight) as sample_weight,
+        sum(cost_usd) as cost_usd,
+        sum(fully_loaded_cost_usd) as fully_loaded_cost_usd,
+        {{ sum_money('cost_usd', "attempt_role in ('recovered', 'abandoned', 'unresolved')", weight='1') }}
+            as failed_attempt_cost_usd,
+        {{ oldest('quoted_cost_usd', 'is_model_success') }} as headline_cost_usd
+    from ordered
+    group by task_id, piece_number, last_piece_number
+)
+
+select
+    tasks.task_id,
+    tasks.task_id_origin,
+    tasks.started_date,
+    tasks.ended_date,
+    coalesce(tasks.task_type, '__untagged__') as task_type,
+    coalesce(tasks.team, '__untagged__') as team,
+    tasks.application,
+    tasks.customer,
+    tasks.environment,
+    -- the outcome of a task that was cut is that of its last piece
+    case
+        when tasks.piece_number = tasks.last_piece_number then coalesce(labels.outcome, 'unknown')
+        else 'unknown'
+    end as outcome,
+    labels.closed_at,
+    labels.complexity,
+    labels.quality_score,
+    labels.task_value,
+    labels.task_value_currency,
+    tasks.started_at,
+    tasks.ended_at,
+    tasks.call_count,
+    tasks.attempt_count,
+    cast(tasks.failed_attempt_count as bigint) as failed_attempt_count,
+    cast(tasks.unpriced_attempt_count as bigint) as unpriced_attempt_count,
+    cast(tasks.tool_call_count as bigint) as tool_call_count,
+    cast(longest_loops.loop_iterations as bigint) as loop_iterations,
+    case
+        when tasks.first_token_at >= tasks.started_at
+            then {{ seconds_between('tasks.started_at', 'tasks.first_token_at') }}
+    end as first_token_seconds,
+    {{ seconds_between('tasks.started_at', 'tasks.ended_at') }} as duration_seconds,
+    tasks.sample_weight,
+    cast(tasks.cost_usd as decimal(38, 12)) as cost_usd,
+    cast(tasks.fully_loaded_cost_usd as decimal(38, 12)) as fully_loaded_cost_usd,
+    cast(tasks.failed_attempt_cost_usd as decimal(38, 12)) as failed_attempt_cost_usd,
+    cast(tasks.headline_cost_usd as decimal(38, 12)) as headline_cost_usd,
+    tasks.unpriced_attempt_count = 0 as is_fully_priced,
+    false as is_provisional,
+    tasks.piece_number > 0 or tasks.last_piece_number > 0 as is_cut
+from tasks
+left join labels on tasks.task_id = labels.task_id
+left join longest_loops
+    on
+        tasks.task_id = longest_loops.task_id
+        and tasks.piece_number = longest_loops.piece_number
+where {{ in_touched_dates('tasks.started_date') }}

@@ -1,0 +1,41 @@
+{%- set parts = [
+    'active_usd', 'loaded_idle_usd', 'unallocated_usd', 'unknown_usd', 'unused_commitment_usd', 'model_charges_usd',
+    'other_usd', 'tax_usd', 'credits_usd', 'refunds_usd', 'commitment_timing_usd',
+] %}
+
+with days as (
+    select * from {{ ref('int_invoice_days') }}
+),
+
+-- the grain changes: one row per source, billing account, billing period and currency
+invoices as (
+    select
+        source,
+        billing_account_id,
+        billing_period_start,
+        billing_currency,
+        cast(sum(line_count) as bigint) as line_count,
+        cast(sum(unconverted_line_count) as bigint) as unconverted_line_count,
+        cast(sum(invoice_amount) as decimal(38, 12)) as invoice_amount,
+        cast(sum(invoice_usd) as decimal(38, 12)) as invoice_usd
+        {%- for part in parts %},
+        cast(sum({{ part }}) as decimal(38, 12)) as {{ part }} {%- endfor %}
+    from days
+    group by source, billing_account_id, billing_period_start, billing_currency
+)
+
+select
+    source,
+    billing_account_id,
+    billing_period_start,
+    cast(date_trunc('month', billing_period_start) as date) as billing_month,
+    billing_currency,
+    {%- for part in parts %}
+    {{ part }},
+    {%- endfor %}
+    cast(invoice_usd - ({{ parts | join(' + ') }}) as decimal(38, 12)) as unexplained_usd,
+    invoice_usd,
+    invoice_amount,
+    line_count,
+    unconverted_line_count
+from invoices

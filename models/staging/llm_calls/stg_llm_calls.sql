@@ -1,0 +1,88 @@
+with calls as (
+    select * from {{ lake('llm_calls') }}
+),
+
+batches as (
+    select
+        batch_id,
+        delivered_at
+    from {{ snapshot('batches') }}
+    where contract = 'llm_calls' and change != 'removed'
+),
+
+-- the same attempt may come in several deliveries: the newest one counts
+ranked as (
+    select
+        calls.*,
+        row_number() over (
+            partition by calls.source, calls.call_id, calls.attempt_number, calls.usage_date
+            order by batches.delivered_at desc, calls.batch_id desc
+        ) as newest_rank
+    from calls
+    inner join batches on calls.batch_id = batches.batch_id
+)
+
+select
+    source,
+    call_id,
+    attempt_number,
+    usage_date,
+    batch_id,
+    parent_call_id,
+    response_id,
+    trace_id,
+    task_id,
+    task_id_origin,
+    task_type,
+    step_name,
+    step_index,
+    coalesce(call_kind, 'llm') as call_kind,
+    coalesce(workload_kind, 'serving') as workload_kind,
+    cast(started_at as timestamp) as started_at,
+    cast(first_token_at as timestamp) as first_token_at,
+    cast(ended_at as timestamp) as ended_at,
+    provider,
+    model,
+    service_tier,
+    region,
+    deployment_id,
+    api_base,
+    replica_id,
+    team,
+    application,
+    customer,
+    environment,
+    prompt_version,
+    release,
+    experiment,
+    coalesce(sample_weight, 1) as sample_weight,
+    uncached_input_tokens,
+    cache_read_tokens,
+    cache_write_5m_tokens,
+    cache_write_1h_tokens,
+    output_text_tokens,
+    reasoning_tokens,
+    audio_input_tokens,
+    audio_output_tokens,
+    image_input_tokens,
+    image_output_tokens,
+    image_count,
+    web_search_count,
+    audio_seconds,
+    character_count,
+    tool_call_count,
+    status,
+    error_type,
+    retry_reason,
+    coalesce(response_cache_hit, false) as response_cache_hit,
+    reported_cost,
+    upper(reported_currency) as reported_currency,
+    prompt_hash,
+    prefix_hash,
+    prefix_tokens,
+    context_tokens,
+    temperature,
+    router_confidence,
+    tags
+from ranked
+where newest_rank = 1
