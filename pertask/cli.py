@@ -1,0 +1,376 @@
+"""The ``pertask`` command.
+
+Everything heavy is imported inside the command that needs it, so that help, query and status start at once.
+
+Exit codes: 0 done; 1 a check failed or a step could not be finished, and nothing was published; 2 wrong usage or
+configuration; 3 done, but not all that was delivered got in: more rows were quarantined than pertask.yml allows, or a
+delivery could not be read at all. One unreadable delivery holds back nothing else: the rest is ingested, built and
+published, and the code says that somebody should look.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pertask.errors import ConfigError, QueryError
+from pertask.home import Home
+
+if TYPE_CHECKING:
+    from ingest.runner import BatchResult, IngestRequest
+    from pertask.config import Config
+    from pertask.screen import Screen
+
+FAILED, WRONG_USAGE, INCOMPLETE = 1, 2, 3
+
+
+class _Refusal(click.ClickException):
+    """An error for people, with its exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    def show(self, file: Any = None) -> None:
+        """Print the message as it is: it begins with its place, which editors and terminals make clickable."""
+        click.echo(self.message, err=True)
+
+
+class _Group(click.Group):
+    """Turns the errors that people can mend into a message and an exit code; others are bugs and keep their trace."""
+
+    def invoke(self, context: click.Context) -> Any:
+        from ingest.errors import IngestError, LakeError
+
+        try:
+            return super().invoke(context)
+        except (ConfigError, QueryError, IngestError) as error:
+            raise _Refusal(str(error), WRONG_USAGE) from error
+        except LakeError as error:
+            raise _Refusal(str(error), FAILED) from error
+
+
+class _Moment(click.ParamType):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time. Write it as 2026-09-01T00:00:00Z.", param, context)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class _Day(click.ParamType):
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> date:
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no date. Write it as 2026-08-31.", param, context)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="pertask")
+def cli() -> None:
+    """What one LLM task costs, end to end, from request logs and GPU bills.
+
+    PERTASK_HOME (default: the current folder) holds pertask.yml, company/, landing/, lake/, warehouse/ and published/.
+
+    Exit codes: 0 done; 1 a check failed or a step could not finish, nothing was published; 2 wrong usage or
+    configuration; 3 done, but rows were quarantined beyond the limit or a delivery could not be read.
+    """
+
+
+def main() -> None:
+    """Run the command with the arguments of the process."""
+    cli(prog_name="pertask")
+
+
+@cli.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(file_okay=False, path_type=Path))
+def init(folder: Path | None) -> None:
+    """Make an empty home: a commented pertask.yml and the company's files. Nothing is overwritten."""
+    from pertask.scaffold import create_home
+
+    home = Home(folder.absolute()) if folder else Home.current()
+    for path, is_new in create_home(home):
+        click.echo(f"{'wrote' if is_new else 'kept '} {path}")
+    click.echo(
+        "\nNext: name your sources in pertask.yml and run `pertask run`, or try one file with `pertask ingest PATH`."
+    )
+    if home != Home.current():
+        click.echo(f"      export PERTASK_HOME={home.root}")
+
+
+@cli.command()
+def run() -> None:
+    """Ingest the sources of pertask.yml, build, check and publish: the whole graph once."""
+    sys.exit(_run_graph(_home(), ("ingest", "build", "publish")))
+
+
+@cli.command()
+@click.argument("paths", metavar="[PATH ...]", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--format", "format_name", metavar="NAME", help="Format of the files; default: auto, which looks.")
+@click.option("--mapping", type=click.Path(path_type=Path), help="Mapping file of an in-house log.")
+@click.option(
+    "--source",
+    metavar="NAME",
+    help="Name stamped on the rows; default: the name of the format (of a mapping: its `source`, else its file name). "
+    "What pertask.yml says of a source of this name holds, unless an option says otherwise.",
+)
+@click.option("--delivered-at", type=_Moment(), help="When the vendor delivered (UTC without an offset).")
+def ingest(
+    paths: tuple[Path, ...],
+    format_name: str | None,
+    mapping: Path | None,
+    source: str | None,
+    delivered_at: datetime | None,
+) -> None:
+    """Bring files, folders or globs into the lake; without PATH, the sources of pertask.yml.
+
+    What is in the lake already is passed over. Exit code 3 says that a delivery could not be read or that too many
+    rows were quarantined; everything else is in the lake all the same.
+    """
+    from pertask.config import load_config
+
+    home = _home()
+    config = load_config(home)
+    if paths:
+        requests = [_request(config, home, path, format_name, mapping, source, delivered_at) for path in paths]
+    elif format_name or mapping or source or delivered_at:
+        raise click.UsageError(
+            "--format, --mapping, --source and --delivered-at say how to read PATH, and there is none."
+        )
+    else:
+        requests = config.requests(home)
+    sys.exit(_ingest(home, config, requests, is_everything=not paths))
+
+
+@cli.command()
+@click.option("--full-refresh", is_flag=True, help="Recompute every date.")
+@click.option("--from", "first", type=_Day(), help="Recompute from this date on, besides what changed.")
+@click.option("--to", "last", type=_Day(), help="Recompute until this date, itself included.")
+def build(full_refresh: bool, first: date | None, last: date | None) -> None:
+    """Build the warehouse from the lake and check it; only the dates that changed are recomputed."""
+    if (first is None) != (last is None):
+        raise click.UsageError("--from and --to go together.")
+    if first and last and first > last:
+        raise click.UsageError(f"--from {first} is after --to {last}.")
+    dates = (first, last) if first and last else None
+    sys.exit(_run_graph(_home(), ("build",), full_refresh=full_refresh, dates=dates))
+
+
+@cli.command()
+def publish() -> None:
+    """Write the marts of the last good build into published/pertask.duckdb, which replaces the last one whole."""
+    sys.exit(_run_graph(_home(), ("publish",)))
+
+
+@cli.command()
+@click.argument("sql", metavar='"SQL"')
+@click.option(
+    "--format", "output_format", type=click.Choice(("table", "csv", "json")), default="table", show_default=True
+)
+def query(sql: str, output_format: str) -> None:
+    """Ask the published marts, read-only. CSV and JSON keep all rows and every digit; times are UTC."""
+    from pertask.query import query as ask
+
+    ask(_home(), sql, output_format, sys.stdout)
+
+
+@cli.command()
+def status() -> None:
+    """Last batches, quarantine, coverage, the last publication, and what is stale or provisional."""
+    from pertask.screen import Screen
+    from pertask.status import print_status
+
+    print_status(_home(), Screen().console)
+
+
+@cli.command()
+def dev() -> None:
+    """The graph in Dagster's UI, on 127.0.0.1."""
+    from pertask.config import load_config
+    from pertask.dev import serve
+
+    home = _home()
+    load_config(home)
+    sys.exit(serve(home))
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+def demo(folder: Path) -> None:
+    """Make the sample company in DIR, run the whole graph on it, and say what it found."""
+    from ingest.sample import generate
+    from pertask.demo import report_findings
+    from pertask.screen import Screen
+
+    home = Home(folder.absolute())
+    click.echo(f"sample: writing sixty days of a small company into {home.root}")
+    try:
+        generate(home.root)
+    except FileExistsError as error:
+        raise _Refusal(str(error), WRONG_USAGE) from error
+    code = _run_graph(home, ("ingest", "build", "publish"))
+    if code != FAILED:
+        report_findings(home, Screen())
+    sys.exit(code)
+
+
+def _home() -> Home:
+    home = Home.current()
+    if not home.root.is_dir():
+        raise _Refusal(
+            f"{home.root}: there is no such folder. Set PERTASK_HOME to a home, or make one with pertask init.",
+            WRONG_USAGE,
+        )
+    return home
+
+
+def _request(
+    config: Config,
+    home: Home,
+    path: Path,
+    format_name: str | None,
+    mapping: Path | None,
+    source: str | None,
+    delivered_at: datetime | None,
+) -> IngestRequest:
+    """What to ingest from a PATH: what pertask.yml says of the source, then what the options say."""
+    from dataclasses import replace
+
+    from ingest.formats import FORMATS, MAPPING
+    from ingest.mapping import load_mapping
+    from ingest.runner import IngestRequest
+    from pertask.config import holds_files
+
+    if mapping and format_name not in (None, MAPPING):
+        raise click.UsageError(f"--mapping is for --format {MAPPING}.")
+    if format_name == MAPPING and not mapping:
+        raise click.UsageError("--format mapping needs --mapping FILE, the file that says what the columns are.")
+    if format_name not in (None, "auto", *FORMATS, MAPPING):
+        from pertask.errors import did_you_mean
+
+        raise click.UsageError(
+            f"there is no format {format_name}.{did_you_mean(str(format_name), (*FORMATS, MAPPING))}"
+        )
+    if not holds_files(path):
+        raise click.UsageError(f"{path}: there is no such file or folder, or there are no files in it.")
+    request = IngestRequest(source or "", path)
+    if source in config.sources:
+        request = replace(config.sources[source].request(source, home), path=path)
+    if mapping:
+        request = replace(request, format=MAPPING, mapping_path=mapping.absolute())
+    elif format_name:
+        request = replace(request, format=format_name, mapping_path=None)
+    if delivered_at:
+        request = replace(request, delivered_at=delivered_at)
+    named_by_mapping = load_mapping(request.mapping_path).source if request.mapping_path else None
+    return request if source else replace(request, source=named_by_mapping or _default_source(request))
+
+
+def _default_source(request: IngestRequest) -> str:
+    """The name of the format: it stays the same from one delivery to the next, as a file's name does not."""
+    from ingest.errors import IngestError
+    from ingest.formats import sniff
+    from ingest.reading import read_head
+    from ingest.runner import find_deliveries
+
+    if request.mapping_path:
+        return request.mapping_path.stem
+    if request.format != "auto":
+        return request.format
+    found: dict[str, None] = {}
+    for delivery in find_deliveries(request):
+        try:
+            found[sniff(read_head(delivery.paths[0]))] = None
+        except IngestError:
+            # The runner meets it again and reports it as a delivery that cannot be read.
+            continue
+    if len(found) > 1:
+        raise click.UsageError(
+            f"{request.path}: several formats are in it ({', '.join(found)}). Name the source with --source, or give "
+            "each format its own PATH."
+        )
+    return next(iter(found), "unknown")
+
+
+def _ingest(home: Home, config: Config, requests: list[IngestRequest], *, is_everything: bool) -> int:
+    from ingest.runner import ingest as bring
+    from pertask.ingesting import report_deliveries, report_undelivered
+    from pertask.screen import Screen
+
+    with Screen() as screen:
+        if is_everything:
+            _say_what_is_missing(screen, home, config)
+            report_undelivered(screen, home, config)
+        results = bring(home.lake, requests, progress=screen.delivery)
+    report_deliveries(screen, results)
+    return _end(config, results)
+
+
+def _run_graph(home: Home, steps: tuple[str, ...], **options: Any) -> int:
+    """Run steps of the graph and say how it went; returns the exit code."""
+    from pertask.config import load_config
+    from pertask.ingesting import report_deliveries, report_undelivered
+    from pertask.screen import Screen
+
+    # Before anything starts: what is wrong in pertask.yml and company/ ends the command with its own exit code.
+    config = load_config(home)
+    if "build" in steps:
+        from pertask.company import load_company
+
+        load_company(home)
+    with Screen() as screen:
+        if "ingest" in steps:
+            _say_what_is_missing(screen, home, config)
+            report_undelivered(screen, home, config)
+        execute, problems = _graph()
+        try:
+            result = execute(home, steps, say=screen.say, on_delivery=screen.delivery, **options)
+        except problems as error:
+            raise _Refusal(str(error), FAILED) from error
+    report_deliveries(screen, result.ingest_results)
+    for warning in result.warnings:
+        screen.say(f"warning: {warning}")
+    if not result.succeeded:
+        for failure in result.failed_checks:
+            click.echo(f"check failed: {failure}", err=True)
+        click.echo(result.message, err=True)
+        stays = "The last publication stays as it was." if home.published_file.exists() else "Nothing was published."
+        click.echo(stays, err=True)
+        return FAILED
+    if "build" in steps:
+        screen.say("build: every check passed" + (", with the warnings above" if result.warnings else ""))
+    return _end(config, result.ingest_results)
+
+
+def _graph() -> tuple[Callable[..., Any], tuple[type[Exception], ...]]:
+    """The graph's entry, and the errors of it that people can mend. Dagster takes seconds to import."""
+    from orchestration.lib.builds import BuildError
+    from orchestration.lib.runs import HomeInUse, execute
+    from publish.publication import PublishError
+
+    return execute, (HomeInUse, BuildError, PublishError)
+
+
+def _say_what_is_missing(screen: Screen, home: Home, config: Config) -> None:
+    if not config.sources:
+        screen.say(f"ingest: no sources in {home.config_file}")
+
+
+def _end(config: Config, results: Sequence[BatchResult]) -> int:
+    from pertask.ingesting import shortfalls
+
+    lines = shortfalls(results, config.limits.quarantined_ratio)
+    for line in lines:
+        click.echo(line, err=True)
+    return INCOMPLETE if lines else 0

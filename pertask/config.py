@@ -1,0 +1,313 @@
+"""pertask.yml: the sources to ingest, and the limits of what a run may quarantine.
+
+``load_config`` checks the whole file and raises one ConfigError that lists every problem with its line and column.
+"""
+
+from __future__ import annotations
+
+import glob
+import zoneinfo
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
+
+from ingest.formats import FORMATS, MAPPING
+from pertask.errors import ConfigError, did_you_mean
+from pertask.home import Home
+
+if TYPE_CHECKING:
+    from ingest.runner import IngestRequest
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Limits",
+    "Source",
+    "TokenConvention",
+    "Undelivered",
+    "holds_files",
+    "load_config",
+]
+
+_WORDS = {
+    "string_type": "a text is expected",
+    "bool_type": "true or false is expected",
+    "model_type": "keys and values are expected, as in {key: value}",
+    "dict_type": "keys and values are expected, as in {key: value}",
+    "float_type": "a number is expected",
+    "missing": "this key is needed",
+    "string_too_short": "this must not be empty",
+    **dict.fromkeys(
+        ("datetime_type", "datetime_parsing", "datetime_from_date_parsing"),
+        "a time is expected, such as 2026-08-19T00:00:00Z",
+    ),
+}
+"""Pydantic's error types in words for people; its own message is kept for the others."""
+
+Text = Annotated[str, Field(strict=True, min_length=1)]
+
+
+def _absent_is_empty(value: object) -> object:
+    """A key with nothing after it, as when every line below is a comment."""
+    return {} if value is None else value
+
+
+def _problem(text: str) -> PydanticCustomError:
+    # Braces in the text would be taken for placeholders.
+    return PydanticCustomError("pertask", "{text}", {"text": text})
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TokenConvention(_Model):
+    """What a log's token totals contain; a part that is not said keeps the format's own convention."""
+
+    input_includes_cached: StrictBool | None = None
+    output_includes_reasoning: StrictBool | None = None
+
+
+class Source(_Model):
+    """One source.
+
+    Attributes:
+        path: file, folder or glob, relative to the home.
+        format: name of a format, ``auto`` or ``mapping``.
+        mapping: the mapping file, relative to the home; for format ``mapping`` only.
+        delivered_at: when the vendor delivered, if not at the files' own times; without an offset it is in time_zone.
+        time_zone: IANA zone of times that carry no offset.
+        token_convention: what the token totals contain, where the source differs from its format.
+    """
+
+    path: Text
+    format: Text = "auto"
+    mapping: Text | None = Field(default=None, validate_default=True)
+    time_zone: Text = "UTC"
+    delivered_at: datetime | None = None
+    token_convention: TokenConvention | None = None
+
+    @field_validator("format")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        known = ("auto", *FORMATS, MAPPING)
+        if value not in known:
+            raise _problem(f"{value!r} is no format.{did_you_mean(value, known)}")
+        return value
+
+    @field_validator("mapping")
+    @classmethod
+    def _belongs_to_the_format(cls, value: str | None, info: Any) -> str | None:
+        format_name = info.data.get("format")
+        if value is None and format_name == MAPPING:
+            raise _problem("format mapping needs `mapping: <file>`, the file that says what the columns are")
+        if value is not None and format_name is not None and format_name != MAPPING:
+            raise _problem(f"a mapping file is for `format: mapping`, and the format here is {format_name}")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, value: str) -> str:
+        zones = zoneinfo.available_timezones()
+        if value not in zones:
+            raise _problem(f"{value!r} is no time zone. Use an IANA name, such as Asia/Kolkata.")
+        return value
+
+    @field_validator("delivered_at")
+    @classmethod
+    def _has_an_offset(cls, value: datetime | None, info: Any) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            value = value.replace(tzinfo=zoneinfo.ZoneInfo(info.data.get("time_zone", "UTC")))
+        # A plain datetime: YAML's own kind carries more than the moment.
+        return datetime.fromtimestamp(value.timestamp(), UTC)
+
+    @field_validator("token_convention")
+    @classmethod
+    def _is_not_the_mappings(cls, value: TokenConvention | None, info: Any) -> TokenConvention | None:
+        if value is not None and info.data.get("format") == MAPPING:
+            raise _problem("the token convention of a mapped source stands in its mapping file")
+        return value
+
+    def request(self, name: str, home: Home) -> IngestRequest:
+        """What to ingest of this source."""
+        from ingest.runner import IngestRequest
+
+        convention = self.token_convention
+        return IngestRequest(
+            source=name,
+            path=home.root / self.path,
+            format=self.format,
+            mapping_path=home.root / self.mapping if self.mapping else None,
+            delivered_at=self.delivered_at,
+            time_zone=self.time_zone,
+            token_convention=(
+                (convention.input_includes_cached, convention.output_includes_reasoning) if convention else None
+            ),
+        )
+
+
+class Limits(_Model):
+    """How much may go wrong before a run says so with its exit code.
+
+    Attributes:
+        quarantined_ratio: share of the rows newly read by a run that may be quarantined, 0 to 1.
+    """
+
+    quarantined_ratio: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.01
+
+
+@dataclass(frozen=True)
+class Undelivered:
+    """A configured source whose path holds no file yet."""
+
+    source: str
+    path: Path
+
+
+class Config(_Model):
+    """A checked pertask.yml; without the file, no sources and the default limits."""
+
+    sources: Annotated[dict[Text, Source], BeforeValidator(_absent_is_empty)] = {}
+    limits: Annotated[Limits, BeforeValidator(_absent_is_empty)] = Limits()
+
+    def requests(self, home: Home) -> list[IngestRequest]:
+        """What to ingest, in the order of the file; a source that has delivered nothing yet is left out.
+
+        A mart without one of its sources is a normal state, so an absent path fails nothing: ``undelivered`` names it.
+        """
+        absent = {undelivered.source for undelivered in self.undelivered(home)}
+        return [source.request(name, home) for name, source in self.sources.items() if name not in absent]
+
+    def undelivered(self, home: Home) -> list[Undelivered]:
+        """The sources whose path holds no file yet."""
+        return [
+            Undelivered(name, home.root / source.path)
+            for name, source in self.sources.items()
+            if not holds_files(home.root / source.path)
+        ]
+
+
+def holds_files(path: Path) -> bool:
+    """Whether ingest would find a file; like it, this passes over names that start with . or _ inside a folder."""
+    if path.is_dir():
+        return any(
+            found.is_file() and not any(part[0] in "._" for part in found.relative_to(path).parts)
+            for found in path.rglob("*")
+        )
+    return path.exists() or any(Path(name).is_file() for name in glob.iglob(str(path), recursive=True))
+
+
+def load_config(home: Home, *, with_mappings: bool = True) -> Config:
+    """Read and check a home's pertask.yml and the mapping files that it names.
+
+    Args:
+        home: the home.
+        with_mappings: whether to check the mapping files too; who reads no delivery can save the time.
+
+    Raises:
+        ConfigError: the file or a mapping is wrong; the message has a line for each problem, with its place.
+    """
+    path = home.config_file
+    if not path.exists():
+        return Config()
+    document = _parse(path)
+    try:
+        config = Config.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_lines(path, document, error))) from error
+    problems = list(_mapping_problems(home, document, config)) if with_mappings else []
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+def _parse(path: Path) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        document = YAML(typ="rt").load(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}).") from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: not valid YAML: {(error.problem or '').splitlines()[0]}.") from error
+    except YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}:1:1: keys and values are expected: {', '.join(Config.model_fields)}.")
+    return document
+
+
+def _lines(path: Path, document: Any, error: ValidationError) -> Iterator[str]:
+    for problem in sorted(error.errors(), key=lambda problem: _position(document, problem["loc"])):
+        loc = problem["loc"]
+        is_unknown = problem["type"] == "extra_forbidden"
+        line, column = _position(document, loc, on_key=is_unknown)
+        if is_unknown:
+            text = f"there is no such key.{did_you_mean(str(loc[-1]), _keys_at(loc[:-1]))}"
+        else:
+            text = _WORDS.get(problem["type"], problem["msg"])
+        name = ".".join(str(part) for part in loc)
+        yield f"{path}:{line}:{column}: {name}: {text}"
+
+
+def _keys_at(loc: tuple) -> list[str]:
+    """The keys that may stand at a place of the file."""
+    model: type[BaseModel] = {
+        "limits": Limits,
+        "sources": TokenConvention if "token_convention" in loc[2:] else Source,
+    }.get(loc[0] if loc else "", Config)
+    return list(model.model_fields)
+
+
+def _position(document: Any, loc: tuple[Hashable, ...], *, on_key: bool = False) -> tuple[int, int]:
+    """Line and column, from 1, of a value, or of its key; of the nearest key above where it is not written."""
+    found = above = (0, 0)
+    node = document
+    for number, part in enumerate(loc, 1):
+        try:
+            if isinstance(node, list):
+                key = value = node.lc.item(part)
+            else:
+                key, value = node.lc.key(part), node.lc.value(part)
+            node = node[part]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            found = above
+            break
+        above = key
+        found = key if node is None or (on_key and number == len(loc)) else value
+    return found[0] + 1, found[1] + 1
+
+
+def _mapping_problems(home: Home, document: Any, config: Config) -> Iterator[str]:
+    """A mapping is configuration: its errors show before any file is read."""
+    for name, source in config.sources.items():
+        if source.mapping is None:
+            continue
+        from ingest.errors import IngestError
+        from ingest.mapping import load_mapping
+
+        if not (home.root / source.mapping).is_file():
+            line, column = _position(document, ("sources", name, "mapping"))
+            yield (
+                f"{home.config_file}:{line}:{column}: sources.{name}.mapping: there is no file "
+                f"{home.root / source.mapping}. Paths are relative to the home."
+            )
+            continue
+        try:
+            load_mapping(home.root / source.mapping)
+        except IngestError as error:
+            yield str(error)

@@ -1,0 +1,89 @@
+"""Where things are: the folder of one company's configuration, deliveries, lake, warehouse and publications."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """The paths of one home, all absolute; nothing is created or read."""
+
+    root: Path
+
+    @classmethod
+    def current(cls) -> Home:
+        """The home that PERTASK_HOME names; without it, the current folder."""
+        return cls(Path(os.environ.get("PERTASK_HOME") or ".").absolute())
+
+    @property
+    def config_file(self) -> Path:
+        """pertask.yml: sources, limits."""
+        return self.root / "pertask.yml"
+
+    @property
+    def company(self) -> Path:
+        """The company's own files: teams, task types, aliases, owners."""
+        return self.root / "company"
+
+    @property
+    def landing(self) -> Path:
+        """Where vendors' files arrive, unless pertask.yml says otherwise."""
+        return self.root / "landing"
+
+    @property
+    def lake(self) -> Path:
+        """Canonical Parquet and its ledger."""
+        return self.root / "lake"
+
+    @property
+    def warehouse(self) -> Path:
+        """Everything that a build writes."""
+        return self.root / "warehouse"
+
+    @property
+    def warehouse_file(self) -> Path:
+        """The DuckDB file that dbt builds; readers get the published one."""
+        return self.warehouse / "pertask.duckdb"
+
+    @property
+    def snapshot(self) -> Path:
+        """What the current build reads."""
+        return self.warehouse / "snapshot"
+
+    @property
+    def last_snapshot(self) -> Path:
+        """What the last successful build read."""
+        return self.warehouse / "last_snapshot"
+
+    @property
+    def target(self) -> Path:
+        """What dbt leaves: its manifest, run results and compiled SQL."""
+        return self.warehouse / "target"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of dbt and of the last run."""
+        return self.warehouse / "logs"
+
+    @property
+    def spill(self) -> Path:
+        """Where DuckDB puts what does not fit into memory; worthless between runs."""
+        return self.warehouse / "tmp"
+
+    @property
+    def dagster(self) -> Path:
+        """Dagster's own folder: its settings and the history of runs."""
+        return self.warehouse / "dagster"
+
+    @property
+    def published(self) -> Path:
+        """What readers open."""
+        return self.root / "published"
+
+    @property
+    def published_file(self) -> Path:
+        """The published marts, replaced whole by each publication."""
+        return self.published / "pertask.duckdb"

@@ -1,0 +1,259 @@
+"""The publication: the public marts as tables of one DuckDB file, which replaces the last one whole.
+
+It changes no number. The file is written beside its target under another name and renamed over it, so a reader sees
+the old file or the new one and never half of one; a reader that holds the old file open keeps reading the old rows.
+Storage version v1.x keeps it readable for older drivers.
+
+Besides the marts the file holds ``main.publication``, one row: when it was published, from which build and which
+deliveries. It travels inside the file so that the two cannot disagree, and stands outside the marts' schemas because
+it tells of the run and not of the data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pertask.home import Home
+
+if TYPE_CHECKING:
+    import duckdb
+
+STORAGE_VERSION = "v1.0.0"
+"""Every DuckDB from 1.0 on reads it."""
+
+_SCRATCH = ".publishing-"
+
+_PUBLICATION_TABLE = """
+create table published.main.publication as
+select
+    cast($published_at as timestamp) as published_at,
+    cast($build_id as varchar) as build_id,
+    cast($built_at as timestamp) as built_at,
+    cast($batch_count as bigint) as batch_count,
+    cast($newest_delivery_at as timestamp) as newest_delivery_at,
+    cast($mart_count as bigint) as mart_count,
+    cast($row_count as bigint) as row_count
+"""
+_PUBLICATION_DESCRIPTION = "One row: when this file was published, and from which build and deliveries."
+_PUBLICATION_COLUMNS = {
+    "published_at": "when the file was written (UTC)",
+    "build_id": "name of the build that the marts come from",
+    "built_at": "when that build began: deliveries committed later are not in it (UTC)",
+    "batch_count": "deliveries that the build read",
+    "newest_delivery_at": "when the newest of them was delivered (UTC); null without any",
+    "mart_count": "marts in this file",
+    "row_count": "rows of all marts",
+}
+
+
+class PublishError(Exception):
+    """A publication that cannot be made; the last one stays as it was."""
+
+
+@dataclass(frozen=True)
+class Mart:
+    """A public mart: its table, and what it and its columns mean, as dbt's manifest has it."""
+
+    schema: str
+    table: str
+    description: str
+    columns: dict[str, str]
+    date_column: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Schema and table, as readers write it."""
+        return f"{self.schema}.{self.table}"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published, the same facts as the file's own ``main.publication``."""
+
+    published_at: datetime
+    build_id: str
+    built_at: datetime
+    batch_count: int
+    newest_delivery_at: datetime | None
+    mart_count: int
+    row_count: int
+
+
+def publish(home: Home) -> Publication:
+    """Publish the public marts of the last successful build; the caller has made sure that every check passed.
+
+    Publications of one home wait for each other.
+
+    Raises:
+        PublishError: nothing was built yet, a mart is missing, the warehouse is in use, or the disk refuses.
+    """
+    import duckdb
+
+    marts = public_marts(home.target / "manifest.json")
+    if not home.warehouse_file.exists() or not (home.last_snapshot / "meta.parquet").exists():
+        raise PublishError(f"{home.warehouse}: nothing has been built yet. Run pertask build first.")
+    try:
+        home.published.mkdir(parents=True, exist_ok=True)
+        with _only_one(home.published):
+            for leftover in home.published.glob(f"{_SCRATCH}*"):
+                leftover.unlink()
+            scratch = home.published / f"{_SCRATCH}{uuid.uuid4().hex[:12]}.duckdb"
+            try:
+                publication = _write(home, marts, scratch)
+                _sync(scratch)
+                os.replace(scratch, home.published_file)
+                _sync(home.published)
+            finally:
+                for leftover in home.published.glob(f"{scratch.name}*"):
+                    leftover.unlink()
+    except (OSError, duckdb.Error) as error:
+        raise PublishError(f"nothing was published, and the last publication stays: {error}") from error
+    return publication
+
+
+def public_marts(manifest_path: Path) -> list[Mart]:
+    """The models that dbt's manifest calls public, by name.
+
+    Raises:
+        PublishError: there is no manifest, or it names no public model.
+    """
+    try:
+        manifest = json.loads(manifest_path.read_bytes())
+    except FileNotFoundError as error:
+        raise PublishError(f"{manifest_path}: nothing has been built yet. Run pertask build first.") from error
+    except ValueError as error:
+        raise PublishError(f"{manifest_path}: not a dbt manifest ({error}). Run pertask build again.") from error
+    marts = [
+        Mart(
+            schema=node["schema"],
+            table=node["alias"],
+            description=node["description"].strip(),
+            columns={name: column["description"].strip() for name, column in node["columns"].items()},
+            date_column=node["config"].get("meta", {}).get("date_column"),
+        )
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model" and node["config"].get("access") == "public"
+    ]
+    if not marts:
+        raise PublishError(f"{manifest_path}: no model has `access: public`, so there is nothing to publish.")
+    return sorted(marts, key=lambda mart: mart.name)
+
+
+def _write(home: Home, marts: list[Mart], scratch: Path) -> Publication:
+    """Write marts and facts into a new file, in one transaction."""
+    import duckdb
+
+    with contextlib.closing(duckdb.connect()) as connection:
+        connection.execute("set autoinstall_known_extensions = false")
+        connection.execute(f"set temp_directory = {_literal(home.spill)}")
+        connection.execute(f"attach {_literal(home.warehouse_file)} as warehouse (read_only)")
+        _check_marts(connection, marts)
+        connection.execute(f"attach {_literal(scratch)} as published (storage_version {_literal(STORAGE_VERSION)})")
+        connection.execute("begin")
+        for schema in dict.fromkeys(mart.schema for mart in marts):
+            connection.execute(f"create schema if not exists published.{_name(schema)}")
+        row_count = sum(_copy(connection, mart) for mart in marts)
+        publication = Publication(
+            published_at=datetime.now(UTC).replace(tzinfo=None),
+            **_build_facts(connection, home),
+            mart_count=len(marts),
+            row_count=row_count,
+        )
+        connection.execute(_PUBLICATION_TABLE, publication.__dict__)
+        _describe(connection, "published.main.publication", _PUBLICATION_DESCRIPTION, _PUBLICATION_COLUMNS)
+        connection.execute("commit")
+        connection.execute("detach published")
+        return publication
+
+
+def _check_marts(connection: duckdb.DuckDBPyConnection, marts: list[Mart]) -> None:
+    rows = connection.execute(
+        "select table_schema, table_name from information_schema.tables where table_catalog = 'warehouse'"
+    ).fetchall()
+    there = set(rows)
+    missing = [mart.name for mart in marts if (mart.schema, mart.table) not in there]
+    if missing:
+        raise PublishError(
+            f"the warehouse lacks {', '.join(missing)}: the last build did not get that far, or the models changed "
+            "since. Run pertask build; the last publication stays."
+        )
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, mart: Mart) -> int:
+    """Copy one mart with its descriptions; returns its number of rows.
+
+    Rows are ordered by date and then by every other column: the same marts give the same file order, and a reader of
+    a few dates reads little of the file.
+    """
+    source = f"warehouse.{_name(mart.schema)}.{_name(mart.table)}"
+    target = f"published.{_name(mart.schema)}.{_name(mart.table)}"
+    columns = [row[0] for row in connection.execute(f"describe {source}").fetchall()]
+    columns.sort(key=lambda column: column != mart.date_column)
+    order = ", ".join(f"{_name(column)} nulls last" for column in columns)
+    [(row_count,)] = connection.execute(f"create table {target} as select * from {source} order by {order}").fetchall()
+    _describe(connection, target, mart.description, mart.columns)
+    return row_count
+
+
+def _describe(connection: duckdb.DuckDBPyConnection, table: str, description: str, columns: dict[str, str]) -> None:
+    if description:
+        connection.execute(f"comment on table {table} is {_literal(description)}")
+    for column, text in columns.items():
+        if text:
+            connection.execute(f"comment on column {table}.{_name(column)} is {_literal(text)}")
+
+
+def _build_facts(connection: duckdb.DuckDBPyConnection, home: Home) -> dict[str, Any]:
+    """Which build this is and what it read, as its snapshot says."""
+    [(build_id, built_at)] = connection.execute(
+        "select build_id, built_at at time zone 'UTC' from read_parquet(?)", [str(home.last_snapshot / "meta.parquet")]
+    ).fetchall()
+    [(batch_count, newest_delivery_at)] = connection.execute(
+        """
+        select count(distinct batch_id), max(delivered_at) at time zone 'UTC'
+        from read_parquet(?) where change != 'removed'
+        """,
+        [str(home.last_snapshot / "batches.parquet")],
+    ).fetchall()
+    return {
+        "build_id": build_id,
+        "built_at": built_at,
+        "batch_count": batch_count,
+        "newest_delivery_at": newest_delivery_at,
+    }
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Wait for the folder's lock, which the kernel lets go when a process dies.
+
+    Whoever holds it may take every scratch file for a leftover.
+    """
+    with open(folder / ".lock", "a", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _literal(value: object) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'

@@ -1,0 +1,189 @@
+"""pertask.yml: what is accepted, what it means, and errors that name line and column."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ingest.runner import IngestRequest
+from pertask.config import Config, ConfigError, load_config
+from pertask.home import Home
+from pertask.scaffold import CONFIGURATION
+
+MAPPING = "contract: tasks\nformat: csv\ncolumns: {task_id: id}\n"
+
+
+def write(folder: Path, text: str | bytes) -> Home:
+    home = Home(folder)
+    home.config_file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return home
+
+
+def problems(folder: Path, text: str | bytes) -> list[str]:
+    """What is wrong, a line each, without the file's folder."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(folder, text))
+    return [line.removeprefix(f"{folder}/") for line in str(caught.value).splitlines()]
+
+
+@pytest.mark.parametrize("text", [None, "", "# only a comment\n", "sources:\n  # none yet\nlimits:\n"])
+def test_without_content_there_are_no_sources_and_default_limits(tmp_path, text):
+    home = Home(tmp_path) if text is None else write(tmp_path, text)
+    config = load_config(home)
+    assert config == Config()
+    assert (config.sources, config.limits.quarantined_ratio) == ({}, 0.01)
+
+
+def test_a_source_becomes_a_request(tmp_path):
+    home = write(
+        tmp_path,
+        """\
+sources:
+  plain: {path: landing}
+  full:
+    path: /elsewhere/*.csv
+    format: litellm_spend_logs
+    delivered_at: 2026-09-01 05:30
+    time_zone: Asia/Kolkata
+    token_convention: {input_includes_cached: false}
+  bot: {path: landing, format: mapping, mapping: maps/bot.yml, delivered_at: 2026-09-01T00:00:00Z}
+limits: {quarantined_ratio: 0}
+""",
+    )
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "bot.yml").write_text(MAPPING)
+    (tmp_path / "landing").mkdir()
+    (tmp_path / "landing" / "one.jsonl").write_text("{}")
+
+    config = load_config(home)
+
+    moment = datetime(2026, 9, 1, tzinfo=UTC)
+    assert config.requests(home) == [
+        IngestRequest("plain", tmp_path / "landing"),
+        IngestRequest("bot", tmp_path / "landing", "mapping", tmp_path / "maps" / "bot.yml", moment),
+    ]
+    assert config.sources["full"].request("full", home) == IngestRequest(
+        "full", Path("/elsewhere/*.csv"), "litellm_spend_logs", None, moment, "Asia/Kolkata", (False, None)
+    )
+    assert config.limits.quarantined_ratio == 0
+
+
+def test_a_source_that_delivered_nothing_yet_is_left_out_and_named(tmp_path):
+    home = write(
+        tmp_path,
+        "sources: {absent: {path: no/such}, empty: {path: empty}, glob: {path: 'x/*.csv'}, marker: {path: marker}, "
+        "there: {path: there}, found: {path: 'there/*/*.csv'}}",
+    )
+    (tmp_path / "empty" / "sub").mkdir(parents=True)
+    (tmp_path / "marker").mkdir()
+    (tmp_path / "marker" / ".gitkeep").write_text("")
+    (tmp_path / "there" / "sub").mkdir(parents=True)
+    (tmp_path / "there" / "sub" / "a.csv").write_text("a")
+
+    config = load_config(home)
+
+    assert [request.source for request in config.requests(home)] == ["there", "found"]
+    assert [absent.source for absent in config.undelivered(home)] == ["absent", "empty", "glob", "marker"]
+    assert config.undelivered(home)[0].path == tmp_path / "no" / "such"
+
+
+def test_every_problem_is_told_with_its_place_and_a_hint(tmp_path):
+    text = """\
+# a comment
+sources:
+  gateway: {path: landing/gw, formt: auto}
+  second:
+    path: 3
+    format: litelm_spend_logs
+    time_zone: Asia/Calcuta
+    delivered_at: soon
+  third: {format: focus}
+  fourth: {path: x, token_convention: {input_includes_cached: 1, output_include_reasoning: true}}
+  fifth:
+limits: {quarantined_ratio: 1.5}
+source: {}
+"""
+    assert problems(tmp_path, text) == [
+        "pertask.yml:3:31: sources.gateway.formt: there is no such key. Did you mean format?",
+        "pertask.yml:5:11: sources.second.path: a text is expected",
+        "pertask.yml:6:13: sources.second.format: 'litelm_spend_logs' is no format. Did you mean litellm_spend_logs?",
+        (
+            "pertask.yml:7:16: sources.second.time_zone: 'Asia/Calcuta' is no time zone. Use an IANA name, such as "
+            "Asia/Kolkata."
+        ),
+        "pertask.yml:8:19: sources.second.delivered_at: a time is expected, such as 2026-08-19T00:00:00Z",
+        "pertask.yml:9:3: sources.third.path: this key is needed",
+        "pertask.yml:10:63: sources.fourth.token_convention.input_includes_cached: true or false is expected",
+        (
+            "pertask.yml:10:66: sources.fourth.token_convention.output_include_reasoning: there is no such key. "
+            "Did you mean output_includes_reasoning?"
+        ),
+        "pertask.yml:11:3: sources.fifth: keys and values are expected, as in {key: value}",
+        "pertask.yml:12:29: limits.quarantined_ratio: Input should be less than or equal to 1",
+        "pertask.yml:13:1: source: there is no such key. Did you mean sources?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sources:\n  a: {path: x, format: mapping}", "2:3: sources.a.mapping: format mapping needs `mapping: <file>`"),
+        (
+            "sources:\n  a: {path: x, mapping: m.yml}",
+            "2:25: sources.a.mapping: a mapping file is for `format: mapping`",
+        ),
+        ("limits: {quarantined_ratio: true}", "1:29: limits.quarantined_ratio: a number is expected"),
+        ("limits: {quarantined_ratio: -0.1}", "1:29: limits.quarantined_ratio: Input should be greater than or equal"),
+        ("sources: {a: {path: ''}}", "1:21: sources.a.path: this must not be empty"),
+        ("- a\n- b", "1:1: keys and values are expected: sources, limits."),
+        ("sources:\n  a: {path: x}\n  a: {path: y}", "3:3: not valid YAML: found duplicate key"),
+        ("sources: {a: {path: x}", "not valid YAML"),
+        (b"sources: \xff", "not UTF-8 text"),
+    ],
+)
+def test_one_problem(tmp_path, text, expected):
+    [line] = problems(tmp_path, text)
+    assert expected in line
+    assert line.startswith("pertask.yml:")
+
+
+def test_a_mapping_is_checked_before_anything_is_read(tmp_path):
+    text = "sources:\n  a: {path: x, format: mapping, mapping: absent.yml}\n"
+    text += "  b: {path: x, format: mapping, mapping: wrong.yml}\n"
+    (tmp_path / "wrong.yml").write_text("contract: tasks\nformat: csv\ncolumns:\n  task_idd: id\n")
+
+    absent, wrong = problems(tmp_path, text)
+
+    assert absent.startswith("pertask.yml:2:42: sources.a.mapping: there is no file")
+    assert wrong.startswith("wrong.yml:4:3: ")
+    assert "task_id" in wrong
+    assert list(load_config(Home(tmp_path), with_mappings=False).sources) == ["a", "b"]
+
+
+def test_the_token_convention_of_a_mapping_stands_in_the_mapping(tmp_path):
+    text = "sources:\n  a: {path: x, format: mapping, mapping: m.yml, token_convention: {input_includes_cached: true}}"
+    [line] = problems(tmp_path, text)
+    assert line.startswith("pertask.yml:2:67: sources.a.token_convention: the token convention of a mapped source")
+
+
+def test_the_examples_of_a_new_home_are_right_once_uncommented(tmp_path):
+    home = write(tmp_path, CONFIGURATION)
+    assert load_config(home) == Config()
+
+    is_example = re.compile(r"^  # (?=( *\w+:)|  #)", re.MULTILINE)
+    examples = is_example.sub("  ", CONFIGURATION.replace("# A name of your choice: ", "# A name of your choice, "))
+    config = load_config(write(tmp_path, examples), with_mappings=False)
+
+    assert list(config.sources) == ["gateway", "bot", "cloud_bill", "other_gateway"]
+    assert config.sources["other_gateway"].token_convention.input_includes_cached is False
+
+
+def test_the_home_is_named_by_the_environment(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERTASK_HOME", "some/home")
+    assert Home.current().published_file == tmp_path / "some" / "home" / "published" / "pertask.duckdb"
+    monkeypatch.delenv("PERTASK_HOME")
+    assert Home.current().root == tmp_path
