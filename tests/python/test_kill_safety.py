@@ -24,7 +24,7 @@ DBT_STAGES = {
     "tests": re.compile(r"\bPASS \w*fct_tasks"),
 }
 
-DRIVER = '''
+DRIVER = """
 import os, signal, sys
 from pathlib import Path
 
@@ -62,7 +62,7 @@ elif stage == "publication":
 sys.argv = ["pertask", "run"]
 from pertask.cli import main
 main()
-'''
+"""
 
 
 @pytest.fixture(scope="module")

@@ -24,12 +24,30 @@ def write_bill(trace: Path, path: Path) -> None:
         for row in csv.DictReader(file):
             times[row["container_ip"]].append(float(row["timestamp_anon"]))
     with open(path, "w", newline="", encoding="utf-8") as file:
-        names = (
-            "BilledCost EffectiveCost ListCost ContractedCost BillingCurrency ChargePeriodStart ChargePeriodEnd "
-            "BillingPeriodStart BillingPeriodEnd ChargeCategory ConsumedQuantity ConsumedUnit PricingQuantity "
-            "PricingUnit PricingCategory ResourceId RegionId ServiceCategory ServiceName ProviderName "
-            "BillingAccountId SkuPriceDetails"
-        ).split()
+        names = [
+            "BilledCost",
+            "EffectiveCost",
+            "ListCost",
+            "ContractedCost",
+            "BillingCurrency",
+            "ChargePeriodStart",
+            "ChargePeriodEnd",
+            "BillingPeriodStart",
+            "BillingPeriodEnd",
+            "ChargeCategory",
+            "ConsumedQuantity",
+            "ConsumedUnit",
+            "PricingQuantity",
+            "PricingUnit",
+            "PricingCategory",
+            "ResourceId",
+            "RegionId",
+            "ServiceCategory",
+            "ServiceName",
+            "ProviderName",
+            "BillingAccountId",
+            "SkuPriceDetails",
+        ]
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         for pod, seconds in sorted(times.items()):

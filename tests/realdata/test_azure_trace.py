@@ -24,8 +24,6 @@ def test_the_code_trace_costs_what_its_tokens_say(home: Home, real_data):
     )
     assert (row["attempts"], int(row["input_tokens"]), int(row["output_tokens"])) == (5291, 10_760_942, 145_204)
     assert Decimal(str(row["cost_usd"])) == Decimal("55.982770")
-    (day,) = home.query(
-        "select sum(tasks) as tasks, sum(cost_usd) as cost_usd from unit_economics.cost_per_task_daily"
-    )
+    (day,) = home.query("select sum(tasks) as tasks, sum(cost_usd) as cost_usd from unit_economics.cost_per_task_daily")
     assert int(day["tasks"]) == 0, "calls without any id make no task"
     assert Decimal(str(day["cost_usd"])) == Decimal("55.982770")

@@ -100,15 +100,11 @@ def aliases() -> dict[str, str]:
 
 
 def slot_of(row: dict[str, str]) -> Slot:
-    return Slot(
-        row["provider"], row["model"], row["service_tier"], int(row["context_above_tokens"]), row["component"]
-    )
+    return Slot(row["provider"], row["model"], row["service_tier"], int(row["context_above_tokens"]), row["component"])
 
 
 def in_force(row: dict[str, str], at: str = AS_OF) -> bool:
-    return (not row["valid_from"] or row["valid_from"] <= at) and (
-        not row["valid_to"] or at < row["valid_to"]
-    )
+    return (not row["valid_from"] or row["valid_from"] <= at) and (not row["valid_to"] or at < row["valid_to"])
 
 
 @cache
@@ -134,14 +130,10 @@ def table_prices(provider: str, model: str) -> tuple[dict[Slot, Decimal], set[st
         match = FIELD.fullmatch(field)
         if match:
             tier = TIER_SUFFIXES[match["tier"] or ""]
-            slot = Slot(
-                provider, model, tier, int(match["thousands"] or 0) * 1000, TOKEN_FIELDS[match["base"]]
-            )
+            slot = Slot(provider, model, tier, int(match["thousands"] or 0) * 1000, TOKEN_FIELDS[match["base"]])
             prices[slot] = Decimal(value) * MILLION
         elif field == "search_context_cost_per_query" and len(set(value.values())) == 1:
-            prices[Slot(provider, model, "standard", 0, "web_search")] = (
-                Decimal(next(iter(value.values()))) * MILLION
-            )
+            prices[Slot(provider, model, "standard", 0, "web_search")] = Decimal(next(iter(value.values()))) * MILLION
         elif field == "input_cost_per_query":
             prices[Slot(provider, model, "standard", 0, "call")] = Decimal(value) * MILLION
         elif field == "output_cost_per_image" and "output_cost_per_image_token" not in entry:
@@ -162,9 +154,7 @@ def differences() -> list[Difference]:
     found: list[Difference] = []
     for provider, model in sorted({(row["provider"], row["model"]) for row in book()}):
         prices, others = table_prices(provider, model)
-        mine = {
-            slot: price for slot, price in ours.items() if (slot.provider, slot.model) == (provider, model)
-        }
+        mine = {slot: price for slot, price in ours.items() if (slot.provider, slot.model) == (provider, model)}
         for slot in mine.keys() | prices.keys():
             if slot not in prices:
                 found.append(Difference("not_in_litellm", slot, book=mine[slot]))

@@ -1,0 +1,44 @@
+"""The whole graph: landing files, lake, snapshot, warehouse, publication. ``dagster dev`` and pertask load it here."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from orchestration.defs.dbt.assets import dbt_resource, snapshot_asset, warehouse_assets
+from orchestration.defs.ingest.assets import lake_assets, landing_specs
+from orchestration.defs.publish.assets import publication_asset
+from orchestration.lib import builds
+from pertask.config import load_config
+from pertask.home import Home
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The graph of the home that PERTASK_HOME names."""
+    return graph(Home.current())
+
+
+def graph(home: Home) -> dg.Definitions:
+    """The graph of one home: its sources decide the landing assets, dbt's manifest the rest.
+
+    Raises:
+        ConfigError: pertask.yml has errors.
+    """
+    config = load_config(home)
+    manifest = builds.manifest(home)
+    ingest = lake_assets(home, config)
+    snapshot = snapshot_asset(home, manifest)
+    warehouse = warehouse_assets(home, manifest)
+    publication = publication_asset(home, manifest)
+    steps = {
+        "ingest": dg.AssetSelection.assets(ingest),
+        "build": dg.AssetSelection.assets(snapshot, warehouse),
+        "publish": dg.AssetSelection.assets(publication),
+    }
+    everything = steps["ingest"] | steps["build"] | steps["publish"]
+    return dg.Definitions(
+        assets=[*landing_specs(config), ingest, snapshot, warehouse, publication],
+        jobs=[dg.define_asset_job(name, selection) for name, selection in {"run": everything, **steps}.items()],
+        resources={"dbt": dbt_resource()},
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,201 @@
+"""One build of the warehouse: what dbt is to read, how it is called, and what makes it count.
+
+``prepare`` freezes what the build reads and says whether everything must be recomputed; dbt then runs with
+``arguments``; ``accept`` makes it the build that later changes are told against. A build that is killed in between is
+noticed by the next one, which recomputes its dates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from pertask.home import Home
+
+PROJECT = Path(__file__).parents[2]
+"""The dbt project: the folder of dbt_project.yml."""
+
+_CODE = ("models/**/*.sql", "macros/**/*.sql", "dbt_project.yml")
+_PARSED = (*_CODE, "models/**/*.yml", "models/**/*.md", "seeds/*", "tests/sql/*.sql", "profiles.yml")
+_HASH_FILE = "code_hash"
+
+
+class BuildError(Exception):
+    """A build that cannot be made or used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """A prepared build.
+
+    Attributes:
+        build_id: its name, as the snapshot has it.
+        full_refresh: whether every date is recomputed.
+        reason: why it is a full refresh, for people; empty when it is not.
+        batches_changed: deliveries that came, went or were read another way since the last successful build.
+        causes: edited seeds and company files, and requested dates.
+    """
+
+    build_id: str
+    full_refresh: bool
+    reason: str
+    batches_changed: int
+    causes: tuple[str, ...]
+
+
+def prepare(home: Home, *, full_refresh: bool = False, dates: tuple[date, date] | None = None) -> Build:
+    """Write the snapshot that the next dbt run reads.
+
+    Args:
+        home: the home to build.
+        full_refresh: recompute everything.
+        dates: first and last date to recompute besides what changed.
+
+    Raises:
+        LakeError: the lake contradicts its ledger.
+        CompanyError: a company file has errors.
+    """
+    from ingest.snapshot import write_snapshot
+    from pertask.company import load_company
+
+    company = load_company(home)
+    home.warehouse.mkdir(parents=True, exist_ok=True)
+    code_hash = _hash(_CODE)
+    reason = _full_refresh_reason(home, code_hash, full_refresh)
+    unfinished = _unfinished_file(home)
+    info = write_snapshot(
+        lake_root=home.lake,
+        snapshot_dir=home.snapshot,
+        last_dir=home.last_snapshot,
+        company=company,
+        seeds_dir=PROJECT / "seeds",
+        full_refresh=bool(reason),
+        previous_unfinished=unfinished.exists(),
+        extra_dates=dates,
+    )
+    (home.snapshot / _HASH_FILE).write_text(code_hash, encoding="ascii")
+    unfinished.write_text(info.build_id, encoding="ascii")
+    return Build(info.build_id, bool(reason), reason, info.batches_changed, info.reasons)
+
+
+def accept(home: Home) -> None:
+    """Remember the build that just succeeded: what changes from here on is told against it."""
+    from ingest.snapshot import accept_snapshot
+
+    accept_snapshot(home.snapshot, home.last_snapshot)
+    _unfinished_file(home).unlink(missing_ok=True)
+
+
+def check_finished(home: Home) -> None:
+    """Refuse to publish what no successful build stands behind.
+
+    Raises:
+        BuildError: there is no build yet, or the last one did not succeed.
+    """
+    if not home.last_snapshot.exists():
+        raise BuildError(f"{home.warehouse}: nothing has been built yet. Run pertask build first.")
+    if _unfinished_file(home).exists():
+        raise BuildError(
+            f"{home.warehouse}: the last build did not succeed, so its tables may be half done. Run pertask build "
+            "again; what was published stays as it is."
+        )
+
+
+def arguments(*, full_refresh: bool) -> list[str]:
+    """What dbt is called with: models, seeds and their tests in order; a failed test holds back what comes after."""
+    extra = ["--full-refresh"] if full_refresh else []
+    return ["build", "--exclude-resource-type", "unit_test", *extra]
+
+
+def environment(home: Home) -> dict[str, str]:
+    """The environment in which dbt runs for a home."""
+    return {
+        "PERTASK_HOME": str(home.root),
+        "DBT_PROJECT_DIR": str(PROJECT),
+        "DBT_PROFILES_DIR": str(PROJECT),
+        "DBT_TARGET_PATH": str(home.target),
+        "DBT_LOG_PATH": str(home.logs),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def manifest(home: Home) -> Path:
+    """Path of dbt's manifest for a home, parsed anew when the project's files changed.
+
+    Raises:
+        BuildError: the project does not parse; says why.
+    """
+    path, stamp = home.target / "manifest.json", home.target / "parsed_hash"
+    parsed_hash = _hash(_PARSED)
+    if path.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == parsed_hash:
+        return path
+    from dbt.cli.main import dbtRunner
+
+    home.target.mkdir(parents=True, exist_ok=True)
+    os.environ.update(environment(home))
+    result = dbtRunner().invoke(["--quiet", "parse"])
+    if not result.success:
+        raise BuildError(f"the dbt project in {PROJECT} does not parse: {result.exception}")
+    stamp.write_text(parsed_hash, encoding="ascii")
+    return path
+
+
+def is_full_refresh(home: Home) -> bool:
+    """Whether the prepared build recomputes everything, as its snapshot says."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(home.snapshot / "meta.parquet").to_pylist()[0]["is_full_refresh"]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What dbt's own tests said: counts by outcome, and a line for each failure and each warning."""
+
+    passed: int
+    failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def audit(home: Home) -> Audit:
+    """Read the outcome of the last dbt run of a home."""
+    results = json.loads((home.target / "run_results.json").read_bytes())["results"]
+    failures, warnings, passed = [], [], 0
+    for result in results:
+        name = result["unique_id"].split(".")[2]
+        if result["status"] in ("fail", "error", "runtime error"):
+            failures.append(f"{name}: {(result['message'] or '').strip()}")
+        elif result["status"] == "warn":
+            warnings.append(f"{name}: {(result['message'] or '').strip()}")
+        elif result["status"] == "pass":
+            passed += 1
+    return Audit(passed, tuple(failures), tuple(warnings))
+
+
+def _full_refresh_reason(home: Home, code_hash: str, requested: bool) -> str:
+    if requested:
+        return "requested"
+    if not home.warehouse_file.exists():
+        return "there is no warehouse yet"
+    last = home.last_snapshot / _HASH_FILE
+    if not last.exists():
+        return "no earlier build succeeded"
+    if last.read_text(encoding="ascii") != code_hash:
+        return "the models changed"
+    return ""
+
+
+def _unfinished_file(home: Home) -> Path:
+    return home.warehouse / "unfinished_build"
+
+
+def _hash(patterns: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for pattern in patterns:
+        for path in sorted(PROJECT.glob(pattern)):
+            digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,33 @@
+"""What a run tells the person who started it: a place that the command fills and the graph's steps speak to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ingest.runner import BatchResult
+
+
+@dataclass
+class Progress:
+    """The ears of one in-process run; silent unless a command listens.
+
+    Attributes:
+        say: called with each line for people.
+        on_delivery: called after each delivery with its result, how many are done, and how many there are.
+        results: the deliveries of this run.
+    """
+
+    say: Callable[[str], None] = lambda line: None
+    on_delivery: Callable[[BatchResult, int, int], None] | None = None
+    results: list[BatchResult] = field(default_factory=list)
+
+    def delivery(self, result: BatchResult, done: int, total: int) -> None:
+        """Note a delivery and pass it on."""
+        self.results.append(result)
+        if self.on_delivery:
+            self.on_delivery(result, done, total)
+
+
+PROGRESS = Progress()
+"""The progress of this process's run; ``orchestration.lib.runs.execute`` sets it up."""

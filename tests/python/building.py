@@ -1,0 +1,54 @@
+"""Builds within the test's own process: what the graph's steps do, without Dagster around them."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from ingest.runner import ingest
+from orchestration.lib import builds
+from pertask.config import load_config
+from pertask.home import Home
+
+
+def ingest_sources(home: Home) -> None:
+    """Bring every source of the home's pertask.yml into its lake."""
+    results = ingest(home.lake, load_config(home).requests(home))
+    failed = [result.message for result in results if result.state == "failed"]
+    assert not failed, failed
+
+
+def build(home: Home, *, full_refresh: bool = False) -> builds.Build:
+    """Prepare, run dbt, accept; fails the test when dbt or one of its tests does."""
+    prepared = builds.prepare(home, full_refresh=full_refresh)
+    run_dbt(home, *builds.arguments(full_refresh=prepared.full_refresh))
+    builds.accept(home)
+    return prepared
+
+
+def run_dbt(home: Home, *arguments: str) -> None:
+    """Run dbt for a home, with the project parsed once a process."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    os.environ.update(builds.environment(home))
+    result = dbtRunner(manifest=_manifest()).invoke(["--quiet", "--no-use-colors", *arguments])
+    # dbt keeps the file open for the process's next command, and the next one here is another home's
+    DuckDBConnectionManager.close_all_connections()
+    if not result.success:
+        bad = [
+            f"{node.node.name}: {node.message}"
+            for node in getattr(result.result, "results", [])
+            if node.status in ("error", "fail", "runtime error")
+        ]
+        raise AssertionError(f"dbt {' '.join(arguments)}: {result.exception or bad}")
+
+
+@cache
+def _manifest() -> object:
+    """dbt's manifest of the project: the same for every home."""
+    from dbt.cli.main import dbtRunner
+
+    result = dbtRunner().invoke(["--quiet", "parse"])
+    assert result.success, result.exception
+    return result.result

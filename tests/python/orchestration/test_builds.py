@@ -1,0 +1,98 @@
+"""What a build recomputes, and why."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ingest.lake import Lake
+from orchestration.defs.dbt.assets import BuildConfig, describe
+from orchestration.lib import builds
+from pertask.home import Home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path)
+    Lake(home.lake)
+    return home
+
+
+def succeed(home: Home) -> None:
+    """As if dbt had run: the warehouse is there, and the build is accepted."""
+    home.warehouse_file.touch()
+    builds.accept(home)
+
+
+def test_the_first_build_recomputes_everything(home: Home) -> None:
+    build = builds.prepare(home)
+    assert (build.full_refresh, build.reason) == (True, "there is no warehouse yet")
+    assert builds.is_full_refresh(home)
+    assert describe(build) == "build: everything is recomputed (there is no warehouse yet)"
+
+
+def test_a_build_after_a_good_one_is_incremental(home: Home) -> None:
+    builds.prepare(home)
+    succeed(home)
+    build = builds.prepare(home)
+    assert not build.full_refresh
+    assert not builds.is_full_refresh(home)
+    assert describe(build) == "build: nothing changed since the last one"
+
+
+def test_a_requested_refresh_says_so(home: Home) -> None:
+    builds.prepare(home)
+    succeed(home)
+    assert builds.prepare(home, full_refresh=True).reason == "requested"
+
+
+def test_changed_models_force_a_full_refresh(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "models").mkdir(parents=True)
+    (project / "seeds").mkdir()
+    (project / "models" / "one.sql").write_text("select 1", encoding="utf-8")
+    monkeypatch.setattr(builds, "PROJECT", project)
+    builds.prepare(home)
+    succeed(home)
+    assert builds.prepare(home).reason == ""
+    (project / "models" / "one.sql").write_text("select 2", encoding="utf-8")
+    assert builds.prepare(home).reason == "the models changed"
+
+
+def test_a_build_that_did_not_finish_is_noticed_by_the_next(home: Home) -> None:
+    builds.prepare(home)
+    succeed(home)
+    builds.prepare(home)
+    builds.prepare(home)
+    assert pq.read_table(home.snapshot / "meta.parquet").to_pylist()[0]["is_previous_unfinished"]
+
+
+def test_what_no_good_build_stands_behind_is_not_published(home: Home) -> None:
+    with pytest.raises(builds.BuildError, match="nothing has been built yet"):
+        builds.check_finished(home)
+    builds.prepare(home)
+    succeed(home)
+    builds.check_finished(home)
+    builds.prepare(home)
+    with pytest.raises(builds.BuildError, match="did not succeed"):
+        builds.check_finished(home)
+
+
+def test_requested_dates_are_added(home: Home) -> None:
+    builds.prepare(home)
+    succeed(home)
+    config = BuildConfig(first_date="2026-08-01", last_date="2026-08-03")
+    assert config.dates() == (date(2026, 8, 1), date(2026, 8, 3))
+    build = builds.prepare(home, dates=config.dates())
+    assert build.causes == ("requested",)
+    (row,) = pq.read_table(home.snapshot / "changed_ranges.parquet").to_pylist()
+    assert (row["valid_from"], row["valid_to"]) == (date(2026, 8, 1), date(2026, 8, 4))
+    assert BuildConfig().dates() is None
+
+
+def test_how_dbt_is_called() -> None:
+    assert builds.arguments(full_refresh=False) == ["build", "--exclude-resource-type", "unit_test"]
+    assert builds.arguments(full_refresh=True)[-1] == "--full-refresh"

@@ -1,0 +1,91 @@
+"""The graph: every arrow from a vendor's file to the publication is an asset."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ingest.contracts import CONTRACTS
+from orchestration.definitions import graph
+from orchestration.lib import builds
+from pertask.home import Home
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    home = Home(tmp_path_factory.mktemp("home"))
+    home.config_file.write_text(
+        "sources:\n  gateway: {path: landing/gateway, format: litellm_spend_logs}\n  bill: {path: landing/bill}\n",
+        encoding="utf-8",
+    )
+    return home
+
+
+@pytest.fixture(scope="module")
+def definitions(home: Home) -> dg.Definitions:
+    os.environ.update(builds.environment(home))
+    return graph(home)
+
+
+def keys(*paths: str) -> set[dg.AssetKey]:
+    return {dg.AssetKey(path.split("/")) for path in paths}
+
+
+def test_the_graph_loads(definitions: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(definitions)
+
+
+def test_every_arrow_is_an_asset(definitions: dg.Definitions) -> None:
+    found = definitions.resolve_asset_graph().get_all_asset_keys()
+    assert keys("landing/gateway", "landing/bill", "published/pertask") <= found
+    assert keys(*(f"lake/{name}" for name in CONTRACTS)) <= found
+    assert keys("snapshot/files", "snapshot/company_teams", "intermediate/int_touched_dates") <= found
+    assert keys("core/fct_call_attempts", "core/fct_gpu_hours", "quality/findings") <= found
+
+
+def test_the_arrows_lead_from_the_files_to_the_publication(definitions: dg.Definitions) -> None:
+    assets = definitions.resolve_asset_graph()
+
+    def upstream(path: str) -> set[dg.AssetKey]:
+        return set(assets.get(dg.AssetKey(path.split("/"))).parent_keys)
+
+    assert upstream("lake/llm_calls") == keys("landing/gateway", "landing/bill")
+    assert keys("lake/llm_calls", "lake/quarantined_rows") <= upstream("snapshot/files")
+    assert keys("lake/llm_calls", "snapshot/batches") <= upstream("staging/stg_llm_calls")
+    assert keys("core/fct_tasks") <= upstream("unit_economics/cost_per_task_daily")
+    marts = upstream("published/pertask")
+    assert keys("unit_economics/cost_per_task_daily", "capacity/idle_dollars_daily", "quality/findings") <= marts
+    assert not keys("intermediate/int_call_attempts", "staging/stg_llm_calls") & marts
+
+
+def test_each_dbt_test_of_a_model_is_a_check_of_its_asset(definitions: dg.Definitions, home: Home) -> None:
+    checks = {key.name: key.asset_key for key in definitions.resolve_asset_graph().asset_check_keys}
+    nodes = json.loads((home.target / "manifest.json").read_bytes())["nodes"]
+    tests = {
+        node["name"]
+        for node in nodes.values()
+        if node["resource_type"] == "test" and (node["attached_node"] or "").startswith("model.")
+    }
+    assert len(tests) > 50
+    assert tests <= checks.keys()
+    assert checks["unique_combination_fct_tasks_task_id__started_date"] == dg.AssetKey(["core", "fct_tasks"])
+
+
+def test_the_jobs_are_the_commands(definitions: dg.Definitions) -> None:
+    steps = {
+        name: {node.name for node in definitions.resolve_job_def(name).nodes}
+        for name in ("run", "ingest", "build", "publish")
+    }
+    assert steps["ingest"] == {"ingest"}
+    assert steps["build"] == {"snapshot", "warehouse"}
+    assert steps["publish"] == {"published__pertask"}
+    assert steps["run"] == steps["ingest"] | steps["build"] | steps["publish"]
+
+
+def test_a_source_more_is_an_asset_more(home: Home, tmp_path: Path) -> None:
+    other = Home(tmp_path)
+    assert not [key for key in graph(other).resolve_asset_graph().get_all_asset_keys() if key.path[0] == "landing"]

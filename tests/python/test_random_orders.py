@@ -1,0 +1,63 @@
+"""However deliveries, outcomes, bills and edits arrive, the marts end up as one full rebuild makes them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pertask.home import Home
+from tests.python.building import build, ingest_sources
+from tests.python.homes import SmallHome, mart_rows
+
+ORDERS = 20
+BUILDS = 3
+"""Builds of one order: two at random moments, one at the end."""
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
+    """The marts when everything is there from the start."""
+    small = SmallHome(tmp_path_factory.mktemp("rebuilt"))
+    small.deliver_all()
+    for edit in small.company_edits():
+        edit()
+    return build_all(Home(small.folder))
+
+
+def build_all(home: Home) -> dict[str, list]:
+    ingest_sources(home)
+    assert build(home).full_refresh
+    return warehouse_rows(home)
+
+
+def warehouse_rows(home: Home) -> dict[str, list]:
+    with duckdb.connect(str(home.warehouse_file), read_only=True) as connection:
+        return mart_rows(connection)
+
+
+@pytest.mark.parametrize("seed", range(ORDERS))
+def test_any_order_of_arrival_gives_the_same_marts(seed: int, tmp_path: Path, rebuilt: dict[str, list]) -> None:
+    small = SmallHome(tmp_path / "home")
+    home = Home(small.folder)
+    chance = random.Random(seed)
+    deliveries = small.deliveries()
+    edits = small.company_edits()
+    chance.shuffle(deliveries)
+    # the edits keep their order, at random places among the deliveries; from the back, so that places stay true
+    places = sorted(chance.choices(range(len(deliveries)), k=len(edits)))
+    for edit, place in reversed(list(zip(edits, places, strict=True))):
+        deliveries.insert(place, edit)
+    stops = {*chance.sample(range(1, len(deliveries)), BUILDS - 1), len(deliveries)}
+    for number, deliver in enumerate(deliveries, 1):
+        deliver()
+        if number in stops:
+            ingest_sources(home)
+            prepared = build(home)
+            assert prepared.full_refresh == (number == min(stops)), "later builds are incremental"
+    found = warehouse_rows(home)
+    assert found.keys() == rebuilt.keys()
+    for mart, rows in rebuilt.items():
+        assert found[mart] == rows, f"{mart} differs after seed {seed}"
