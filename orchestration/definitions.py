@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from orchestration.defs.dbt.assets import dbt_resource, snapshot_asset, warehouse_assets
+from orchestration.defs.dbt.assets import snapshot_asset, warehouse_assets
 from orchestration.defs.ingest.assets import lake_assets, landing_specs
 from orchestration.defs.publish.assets import publication_asset
 from orchestration.lib import builds
@@ -35,10 +35,12 @@ def graph(home: Home) -> dg.Definitions:
         "build": dg.AssetSelection.assets(snapshot, warehouse),
         "publish": dg.AssetSelection.assets(publication),
     }
-    everything = steps["ingest"] | steps["build"] | steps["publish"]
+    jobs = {
+        "run": steps["ingest"] | steps["build"] | steps["publish"],
+        **{f"run_{name}": selection for name, selection in steps.items()},
+    }
     return dg.Definitions(
         assets=[*landing_specs(config), ingest, snapshot, warehouse, publication],
-        jobs=[dg.define_asset_job(name, selection) for name, selection in {"run": everything, **steps}.items()],
-        resources={"dbt": dbt_resource()},
+        jobs=[dg.define_asset_job(name, selection) for name, selection in jobs.items()],
         executor=dg.in_process_executor,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -22,6 +22,7 @@ PROJECT = Path(__file__).parents[2]
 _CODE = ("models/**/*.sql", "macros/**/*.sql", "dbt_project.yml")
 _PARSED = (*_CODE, "models/**/*.yml", "models/**/*.md", "seeds/*", "tests/sql/*.sql", "profiles.yml")
 _HASH_FILE = "code_hash"
+_BUILD_FILE = "build.json"
 
 
 class BuildError(Exception):
@@ -46,6 +47,11 @@ class Build:
     batches_changed: int
     causes: tuple[str, ...]
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything is to be recomputed: the marts of an unchanged snapshot are the marts there are."""
+        return self.full_refresh or self.batches_changed > 0 or bool(self.causes)
+
 
 def prepare(home: Home, *, full_refresh: bool = False, dates: tuple[date, date] | None = None) -> Build:
     """Write the snapshot that the next dbt run reads.
@@ -67,6 +73,7 @@ def prepare(home: Home, *, full_refresh: bool = False, dates: tuple[date, date] 
     code_hash = _hash(_CODE)
     reason = _full_refresh_reason(home, code_hash, full_refresh)
     unfinished = _unfinished_file(home)
+    was_unfinished = unfinished.exists()
     info = write_snapshot(
         lake_root=home.lake,
         snapshot_dir=home.snapshot,
@@ -74,12 +81,24 @@ def prepare(home: Home, *, full_refresh: bool = False, dates: tuple[date, date] 
         company=company,
         seeds_dir=PROJECT / "seeds",
         full_refresh=bool(reason),
-        previous_unfinished=unfinished.exists(),
+        previous_unfinished=was_unfinished,
         extra_dates=dates,
     )
     (home.snapshot / _HASH_FILE).write_text(code_hash, encoding="ascii")
     unfinished.write_text(info.build_id, encoding="ascii")
-    return Build(info.build_id, bool(reason), reason, info.batches_changed, info.reasons)
+    causes = (*info.reasons, *(["the last build did not finish"] if was_unfinished and not reason else []))
+    build = Build(info.build_id, bool(reason), reason, info.batches_changed, causes)
+    if build.is_needed:
+        # Results of an earlier run must not be taken for this one's.
+        _results_file(home).unlink(missing_ok=True)
+    (home.snapshot / _BUILD_FILE).write_text(json.dumps(asdict(build)), encoding="utf-8")
+    return build
+
+
+def prepared(home: Home) -> Build:
+    """The build that was prepared last."""
+    build = json.loads((home.snapshot / _BUILD_FILE).read_bytes())
+    return Build(**{**build, "causes": tuple(build["causes"])})
 
 
 def accept(home: Home) -> None:
@@ -145,13 +164,6 @@ def manifest(home: Home) -> Path:
     return path
 
 
-def is_full_refresh(home: Home) -> bool:
-    """Whether the prepared build recomputes everything, as its snapshot says."""
-    import pyarrow.parquet as pq
-
-    return pq.read_table(home.snapshot / "meta.parquet").to_pylist()[0]["is_full_refresh"]
-
-
 @dataclass(frozen=True)
 class Audit:
     """What dbt's own tests said: counts by outcome, and a line for each failure and each warning."""
@@ -161,11 +173,16 @@ class Audit:
     warnings: tuple[str, ...]
 
 
+def results(home: Home) -> list[dict]:
+    """Outcome of each node of the last dbt run; none when dbt did not get as far as running anything."""
+    path = _results_file(home)
+    return json.loads(path.read_bytes())["results"] if path.exists() else []
+
+
 def audit(home: Home) -> Audit:
-    """Read the outcome of the last dbt run of a home."""
-    results = json.loads((home.target / "run_results.json").read_bytes())["results"]
+    """What the models and tests of the last dbt run came to."""
     failures, warnings, passed = [], [], 0
-    for result in results:
+    for result in results(home):
         name = result["unique_id"].split(".")[2]
         if result["status"] in ("fail", "error", "runtime error"):
             failures.append(f"{name}: {(result['message'] or '').strip()}")
@@ -187,6 +204,10 @@ def _full_refresh_reason(home: Home, code_hash: str, requested: bool) -> str:
     if last.read_text(encoding="ascii") != code_hash:
         return "the models changed"
     return ""
+
+
+def _results_file(home: Home) -> Path:
+    return home.target / "run_results.json"
 
 
 def _unfinished_file(home: Home) -> Path:

@@ -6,11 +6,12 @@ import contextlib
 import fcntl
 import os
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ingest.runner import BatchResult
 from orchestration.lib import builds
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 _JOBS = {
     ("ingest", "build", "publish"): "run",
-    ("ingest",): "ingest",
-    ("build",): "build",
-    ("publish",): "publish",
+    ("ingest",): "run_ingest",
+    ("build",): "run_build",
+    ("publish",): "run_publish",
 }
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -128,10 +129,20 @@ def _what_failed(outcome: dg.ExecuteInProcessResult, audit: builds.Audit | None)
 def _instance(home: Home) -> dg.DagsterInstance:
     """The home's own Dagster instance, so that `pertask dev` shows every run."""
     import dagster as dg
+    from sqlalchemy import Engine, event
 
+    # Each of a run's hundreds of events is a commit; waiting for the disk each time takes longer than the build. What
+    # a power cut could cost is the history of runs, no number.
+    if not event.contains(Engine, "connect", _without_waiting):
+        event.listen(Engine, "connect", _without_waiting)
     prepare_dagster(home)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     return dg.DagsterInstance.get()
+
+
+def _without_waiting(connection: Any, _record: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("pragma synchronous = off")
 
 
 @contextlib.contextmanager

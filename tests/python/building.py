@@ -21,7 +21,8 @@ def ingest_sources(home: Home) -> None:
 def build(home: Home, *, full_refresh: bool = False) -> builds.Build:
     """Prepare, run dbt, accept; fails the test when dbt or one of its tests does."""
     prepared = builds.prepare(home, full_refresh=full_refresh)
-    run_dbt(home, *builds.arguments(full_refresh=prepared.full_refresh))
+    if prepared.is_needed:
+        run_dbt(home, *builds.arguments(full_refresh=prepared.full_refresh))
     builds.accept(home)
     return prepared
 

@@ -23,6 +23,8 @@ sources:
   bill: {path: landing/bill, format: focus}
   telemetry: {path: landing/telemetry, format: prometheus}
   links: {path: landing/links, format: resource_links}
+# each day's log holds a row with negative tokens
+limits: {quarantined_ratio: 0.5}
 """
 # Told apart by the moment or the path of the run, not by what the data say.
 RUN_COLUMNS = {"committed_at", "batch_id"}

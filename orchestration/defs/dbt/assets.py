@@ -1,16 +1,14 @@
 """Lake to marts: the snapshot that a build reads, and every dbt model with its tests as checks."""
 
-import json
-import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt import dbt_assets
 
 from orchestration.defs.ingest.assets import LAKE_KEYS
-from orchestration.lib import builds
+from orchestration.lib import builds, dbt
 from orchestration.lib.progress import PROGRESS
 from orchestration.lib.translator import Translator
 from pertask.home import Home
@@ -32,7 +30,7 @@ class BuildConfig(dg.Config):
 
 def snapshot_asset(home: Home, manifest: Path) -> dg.AssetsDefinition:
     """What the build reads of the lake and of the company's files, frozen before its first model."""
-    sources = json.loads(manifest.read_bytes())["sources"].values()
+    sources = dbt.load_manifest(manifest)["sources"].values()
     tables = sorted(source["name"] for source in sources if source["source_name"] == "snapshot")
 
     @dg.multi_asset(
@@ -58,32 +56,23 @@ def describe(build: builds.Build) -> str:
     """A line for people: what the build is about to recompute, and why."""
     if build.full_refresh:
         return f"build: everything is recomputed ({build.reason})"
+    if not build.is_needed:
+        return "build: nothing changed since the last one"
     changed = [f"{build.batches_changed} changed deliveries"] if build.batches_changed else []
-    causes = ", ".join([*changed, *build.causes])
-    return f"build: {causes}" if causes else "build: nothing changed since the last one"
+    return f"build: {', '.join([*changed, *build.causes])}"
 
 
 def warehouse_assets(home: Home, manifest: Path) -> dg.AssetsDefinition:
     """Every model and seed; a failed test fails the step, so nothing after it runs."""
-    project = DbtProject(project_dir=builds.PROJECT, profiles_dir=builds.PROJECT, target_path=home.target)
 
-    @dbt_assets(
-        manifest=manifest, project=project, name="warehouse", dagster_dbt_translator=Translator(), pool="duckdb"
-    )
-    def warehouse(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator:
-        call = builds.arguments(full_refresh=builds.is_full_refresh(home))
-        yield from dbt.cli(call, context=context, target_path=home.target).stream()
+    @dbt_assets(manifest=manifest, name="warehouse", dagster_dbt_translator=Translator(), pool="duckdb")
+    def warehouse() -> Iterator:
+        build = builds.prepared(home)
+        # where nothing changed, what the last run made and found still holds, and is told again
+        succeeded = not build.is_needed or dbt.run(home, builds.arguments(full_refresh=build.full_refresh))
+        yield from dbt.events(home, dbt.load_manifest(manifest))
+        if not succeeded:
+            raise dg.Failure(f"dbt failed; see {home.logs / 'dbt_output.log'}", allow_retries=False)
         builds.accept(home)
 
     return warehouse
-
-
-def dbt_resource() -> DbtCliResource:
-    """How dbt is run."""
-    return DbtCliResource(
-        # the one beside this Python: a virtual environment need not be activated
-        dbt_executable=str(Path(sys.executable).with_name("dbt")),
-        project_dir=str(builds.PROJECT),
-        profiles_dir=str(builds.PROJECT),
-        global_config_flags=["--no-use-colors"],
-    )

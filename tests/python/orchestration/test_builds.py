@@ -30,7 +30,8 @@ def succeed(home: Home) -> None:
 def test_the_first_build_recomputes_everything(home: Home) -> None:
     build = builds.prepare(home)
     assert (build.full_refresh, build.reason) == (True, "there is no warehouse yet")
-    assert builds.is_full_refresh(home)
+    assert builds.prepared(home) == build
+    assert build.is_needed
     assert describe(build) == "build: everything is recomputed (there is no warehouse yet)"
 
 
@@ -39,14 +40,15 @@ def test_a_build_after_a_good_one_is_incremental(home: Home) -> None:
     succeed(home)
     build = builds.prepare(home)
     assert not build.full_refresh
-    assert not builds.is_full_refresh(home)
+    assert not build.is_needed
     assert describe(build) == "build: nothing changed since the last one"
 
 
 def test_a_requested_refresh_says_so(home: Home) -> None:
     builds.prepare(home)
     succeed(home)
-    assert builds.prepare(home, full_refresh=True).reason == "requested"
+    build = builds.prepare(home, full_refresh=True)
+    assert (build.reason, build.is_needed) == ("requested", True)
 
 
 def test_changed_models_force_a_full_refresh(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -68,6 +70,8 @@ def test_a_build_that_did_not_finish_is_noticed_by_the_next(home: Home) -> None:
     builds.prepare(home)
     builds.prepare(home)
     assert pq.read_table(home.snapshot / "meta.parquet").to_pylist()[0]["is_previous_unfinished"]
+    assert builds.prepared(home).is_needed
+    assert describe(builds.prepared(home)) == "build: the last build did not finish"
 
 
 def test_what_no_good_build_stands_behind_is_not_published(home: Home) -> None:

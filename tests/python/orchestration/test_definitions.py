@@ -68,7 +68,7 @@ def test_each_dbt_test_of_a_model_is_a_check_of_its_asset(definitions: dg.Defini
     tests = {
         node["name"]
         for node in nodes.values()
-        if node["resource_type"] == "test" and (node["attached_node"] or "").startswith("model.")
+        if node["resource_type"] == "test" and (node.get("attached_node") or "").startswith("model.")
     }
     assert len(tests) > 50
     assert tests <= checks.keys()
@@ -78,12 +78,12 @@ def test_each_dbt_test_of_a_model_is_a_check_of_its_asset(definitions: dg.Defini
 def test_the_jobs_are_the_commands(definitions: dg.Definitions) -> None:
     steps = {
         name: {node.name for node in definitions.resolve_job_def(name).nodes}
-        for name in ("run", "ingest", "build", "publish")
+        for name in ("run", "run_ingest", "run_build", "run_publish")
     }
-    assert steps["ingest"] == {"ingest"}
-    assert steps["build"] == {"snapshot", "warehouse"}
-    assert steps["publish"] == {"published__pertask"}
-    assert steps["run"] == steps["ingest"] | steps["build"] | steps["publish"]
+    assert steps["run_ingest"] == {"ingest"}
+    assert steps["run_build"] == {"snapshot", "warehouse"}
+    assert steps["run_publish"] == {"published__pertask"}
+    assert steps["run"] == steps["run_ingest"] | steps["run_build"] | steps["run_publish"]
 
 
 def test_a_source_more_is_an_asset_more(home: Home, tmp_path: Path) -> None:

@@ -54,8 +54,7 @@ def test_a_failed_check_leaves_the_last_publication_and_says_why(tmp_path: Path)
     small.calls_of_day(0)()
     home = Home(small.folder)
     done = pertask(project, home.root, "run")
-    # the day's file holds one row with negative tokens: 1 of 8 is beyond the limit, and the rest is published
-    assert done.returncode == 3, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     published = hashlib.sha256(home.published_file.read_bytes()).hexdigest()
     reader = duckdb.connect(str(home.published_file), read_only=True)
 
@@ -74,12 +73,11 @@ def test_a_failed_check_leaves_the_last_publication_and_says_why(tmp_path: Path)
     assert hashlib.sha256(home.published_file.read_bytes()).hexdigest() == published
 
     check.unlink()
-    # nothing new was read, so nothing was quarantined in this run
     done = pertask(project, home.root, "run")
     assert done.returncode == 0, done.stdout + done.stderr
-    days = "select count(distinct usage_date) from core.fct_call_attempts"
-    with duckdb.connect(str(home.published_file), read_only=True) as fresh:
-        assert fresh.execute(days).fetchone() == (2,)
+    days = "select count(distinct usage_date) as days from core.fct_call_attempts"
+    # another process: this one's DuckDB would hand out the file that it has open already
+    assert pertask(project, home.root, "query", days, "--format", "csv").stdout.split() == ["days", "2"]
     # who held the old file open still reads the old rows
     assert reader.execute(days).fetchone() == (1,)
     reader.close()
