@@ -12,7 +12,7 @@ with hosts as (
 ),
 
 links as (
-    select * from {{ ref('stg_resource_links') }}
+    select * from {{ ref('int_resource_links') }}
     where resource_id is not null
 ),
 

@@ -18,7 +18,7 @@ window_hours as (
 ),
 
 windows as (
-    select * from {{ ref('stg_replica_windows') }}
+    select * from {{ ref('int_replica_windows') }}
 ),
 
 -- a sample stands for the interval that begins with it, but not beyond the next sample of the same GPU, nor for

@@ -1,7 +1,7 @@
 {{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
 
 with windows as (
-    select * from {{ ref('stg_replica_windows') }}
+    select * from {{ ref('int_replica_windows') }}
 ),
 
 -- one row: an open window is cut at the last date that this build recomputes

@@ -5,6 +5,9 @@
 {%- set previous_tasks = previous('core', 'fct_tasks') -%}
 {%- set previous_bill_lines = previous('core', 'fct_bill_lines') -%}
 {%- set previous_fx_rates = previous('core', 'dim_fx_rates') -%}
+{%- set previous_links = previous('intermediate', 'int_resource_links') -%}
+{%- set previous_windows = previous('intermediate', 'int_replica_windows') -%}
+{%- set previous_labels = previous('intermediate', 'int_task_labels') -%}
 {%- set previous_touched_dates = previous('intermediate', 'int_touched_dates') -%}
 
 with files as (
@@ -36,9 +39,88 @@ changed_calls as (
     select task_id from {{ read_files(changed_lake_paths('llm_calls')) }}
 ),
 
--- one row per changed task label; both its old and its new file are read
+links as (
+    select * from {{ ref('stg_resource_links') }}
+),
+
+windows as (
+    select * from {{ ref('stg_replica_windows') }}
+),
+
+-- one row per task in a changed file of labels; both its old and its new file are read
+delivered_labels as (
+    select distinct task_id from {{ read_files(changed_lake_paths('tasks')) }}
+),
+
+labels as (
+    select stg_tasks.* from {{ ref('stg_tasks') }} as stg_tasks
+    inner join delivered_labels on stg_tasks.task_id = delivered_labels.task_id
+),
+
+-- a list of tasks comes as a whole, old ones included: only the tasks whose labels differ count
 changed_labels as (
-    select task_id from {{ read_files(changed_lake_paths('tasks')) }}
+    {% if previous_labels -%}
+    select task_id from (
+        (
+            select * from labels
+            except
+            select previous_labels.* from {{ previous_labels }} as previous_labels
+            inner join delivered_labels on previous_labels.task_id = delivered_labels.task_id
+        )
+        union all
+        (
+            select previous_labels.* from {{ previous_labels }} as previous_labels
+            inner join delivered_labels on previous_labels.task_id = delivered_labels.task_id
+            except
+            select * from labels
+        )
+    ) as differing
+    {%- else -%}
+    select task_id from labels
+    {%- endif %}
+),
+
+-- links and windows come as a whole too; one that only learned its end changes nothing before it
+changed_links as (
+    {% if previous_links -%}
+    select
+        case
+            when links.valid_from is null then previous_links.valid_from
+            when previous_links.valid_from is null then links.valid_from
+            else least(links.valid_to, previous_links.valid_to)
+        end as changed_from
+    from links
+    full outer join {{ previous_links }} as previous_links
+        on
+            {%- for name in ['hostname', 'node_name', 'gpu_uuid', 'resource_id', 'deployment_id', 'api_base'] %}
+            links.{{ name }} is not distinct from previous_links.{{ name }} and
+            {%- endfor %}
+            links.valid_from = previous_links.valid_from
+    where links.valid_to is distinct from previous_links.valid_to
+    {%- else -%}
+    select valid_from as changed_from from links
+    {%- endif %}
+),
+
+changed_windows as (
+    {% if previous_windows -%}
+    select
+        case
+            when windows.loaded_at is null then previous_windows.loaded_at
+            when previous_windows.loaded_at is null then windows.loaded_at
+            else least(windows.unloaded_at, previous_windows.unloaded_at)
+        end as changed_from
+    from windows
+    full outer join {{ previous_windows }} as previous_windows
+        on
+            {%- for name in ['replica_id', 'deployment_id', 'model', 'resource_id', 'gpu_uuid', 'gpu_count'] %}
+            windows.{{ name }} is not distinct from previous_windows.{{ name }} and
+            {%- endfor %}
+            windows.loaded_at = previous_windows.loaded_at
+    where windows.unloaded_at is distinct from previous_windows.unloaded_at
+    {%- else -%}
+    select loaded_at as changed_from from windows
+    {%- endif %}
 ),
 
 days as (
@@ -183,15 +265,23 @@ touched_spans as (
     union all
     -- bills, links and windows also tell of later dates: what a GPU is, what it last cost, who holds it, what has ended
     select distinct
-        case contract
-            when 'bill_lines' then 'bill lines'
-            when 'resource_links' then 'resource links'
-            else 'replica windows'
-        end as reason,
-        coalesce(min_date, date '0001-01-01') as first_date,
+        'bill lines' as reason,
+        min_date as first_date,
         date '9999-12-31' as last_date
     from files
-    where change != 'same' and contract in ('bill_lines', 'resource_links', 'replica_windows')
+    where change != 'same' and contract = 'bill_lines'
+    union all
+    select distinct
+        'resource links' as reason,
+        cast(changed_from as date) as first_date,
+        date '9999-12-31' as last_date
+    from changed_links
+    union all
+    select distinct
+        'replica windows' as reason,
+        cast(changed_from as date) as first_date,
+        date '9999-12-31' as last_date
+    from changed_windows
     union all
     select distinct
         'superseded bill lines' as reason,

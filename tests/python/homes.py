@@ -23,8 +23,14 @@ sources:
   bill: {path: landing/bill, format: focus}
   telemetry: {path: landing/telemetry, format: prometheus}
   links: {path: landing/links, format: resource_links}
+  windows: {path: landing/windows, format: mapping, mapping: mappings/windows.yml}
 # each day's log holds a row with negative tokens
 limits: {quarantined_ratio: 0.5}
+"""
+WINDOWS = """\
+contract: replica_windows
+format: csv
+columns: {replica_id: replica, resource_id: instance, loaded_at: loaded, unloaded_at: unloaded}
 """
 # Told apart by the moment or the path of the run, not by what the data say.
 RUN_COLUMNS = {"committed_at", "batch_id"}
@@ -35,7 +41,7 @@ class SmallHome:
 
     The deliveries hold on purpose: a task over midnight, a price cut between two days, a retry labelled on the next
     day, a late and a grown log file, outcomes that change, a restated bill with a day gone, a month-wide bill line,
-    late GPU samples, and an edited alias.
+    late GPU samples, lists of links, windows and outcomes that come again as a whole, and an edited alias.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +49,9 @@ class SmallHome:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "company").mkdir(exist_ok=True)
         (folder / "pertask.yml").write_text(SOURCES, encoding="utf-8")
-        for name in ("gateway", "outcomes", "bill", "telemetry", "links"):
+        (folder / "mappings").mkdir(exist_ok=True)
+        (folder / "mappings" / "windows.yml").write_text(WINDOWS, encoding="utf-8")
+        for name in ("gateway", "outcomes", "bill", "telemetry", "links", "windows"):
             (folder / "landing" / name).mkdir(parents=True, exist_ok=True)
 
     def run(self, *arguments: str) -> str:
@@ -77,7 +85,11 @@ class SmallHome:
             self.bill("restated", 2, days=(0, 2, 3), rate="2.10"),
             self.samples(0),
             self.samples(2),
-            self.links(),
+            self.outcomes("whole", 3, {"t0": "success", "t1": "success", "t3": "failure", "midnight": "success"}),
+            self.links("first", 0, ended=False),
+            self.links("whole", 2, ended=True),
+            self.windows("first", 0, ended=False),
+            self.windows("whole", 2, ended=True),
         ]
 
     def company_edits(self) -> list[Callable[[], None]]:
@@ -185,12 +197,25 @@ class SmallHome:
 
         return deliver
 
-    def links(self) -> Callable[[], None]:
-        """Which host is which billed resource."""
+    def links(self, name: str, delivered: int, *, ended: bool) -> Callable[[], None]:
+        """Which host is which billed resource; the later list tells that one machine left on the third day."""
 
         def deliver() -> None:
-            rows = "hostname,gpu_uuid,resource_id\nhost-a,GPU-host-a,i-a\nhost-wide,GPU-host-wide,i-wide\n"
-            self._write("links/links.csv", rows, delivered=0)
+            end = (DAY_ONE + timedelta(days=2, hours=10)).isoformat() if ended else ""
+            rows = f"host-a,GPU-host-a,i-a,2026-08-01T00:00:00Z,\nhost-wide,GPU-host-wide,i-wide,,{end}\n"
+            self._write(f"links/{name}.csv", f"hostname,gpu_uuid,resource_id,valid_from,valid_to\n{rows}", delivered)
+
+        return deliver
+
+    def windows(self, name: str, delivered: int, *, ended: bool) -> Callable[[], None]:
+        """When replicas were loaded; the later list tells the end of one, and of another that came and went."""
+
+        def deliver() -> None:
+            first, later = (DAY_ONE + timedelta(hours=hours) for hours in (8, 58))
+            rows = [f"r1,i-a,{first.isoformat()},{later.isoformat() if ended else ''}"]
+            if ended:
+                rows.append(f"r2,i-a,{(later + timedelta(hours=3)).isoformat()},")
+            self._write(f"windows/{name}.csv", "\n".join(["replica,instance,loaded,unloaded", *rows, ""]), delivered)
 
         return deliver
 

@@ -11,7 +11,7 @@ steps as (
 ),
 
 labels as (
-    select * from {{ ref('stg_tasks') }}
+    select * from {{ ref('int_task_labels') }}
 ),
 
 aliases as (

@@ -6,7 +6,7 @@ with attempts as (
 ),
 
 labels as (
-    select * from {{ ref('stg_tasks') }}
+    select * from {{ ref('int_task_labels') }}
 ),
 
 -- one row per task and span of its attempts; what lies outside the dates read here is as the last build left it
