@@ -18,6 +18,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+# This file is itself called ingest: the package must be found before it, here and in the processes that it starts.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 ROUNDS = 3
 TARGET_RATIO = 3.0
 TARGET_GIB = 4.0

@@ -103,7 +103,7 @@ def _fields(**types: pa.DataType) -> tuple[pa.Field, ...]:
     return tuple(pa.field(name, type_) for name, type_ in types.items())
 
 
-_COUNTS = {name: TOKENS for name in TOKEN_BUCKETS}
+_COUNTS = dict.fromkeys(TOKEN_BUCKETS, TOKENS)
 _OTHER_UNITS = {
     "image_count": TOKENS,
     "web_search_count": TOKENS,

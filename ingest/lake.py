@@ -109,7 +109,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One process's try at one delivery: a locked scratch folder under ``_incoming``."""
+    """One process's try at a delivery, or at several small ones: a locked scratch folder under ``_incoming``."""
 
     name: str
     folder: Path
@@ -135,17 +135,27 @@ class Lake:
         Raises:
             LakeError: a ledger record is not readable.
         """
-        found: dict[str, Batch] = {}
-        for path in sorted(self._ledger.glob("*.json")):
-            try:
-                batch = _batch_from_json(json.loads(path.read_bytes()))
-            except (ValueError, KeyError, TypeError) as error:
-                raise LakeError(
-                    f"{path}: this ledger record cannot be read ({error}). Restore it from a backup, or remove it and "
-                    "ingest its delivery again."
-                ) from error
-            found[batch.batch_id] = batch
-        return found
+        names = sorted(path.stem for path in self._ledger.glob("*.json"))
+        return {batch.batch_id: batch for name in names if (batch := self._batch(name))}
+
+    def _batch(self, name: str) -> Batch | None:
+        path = self._ledger / f"{name}.json"
+        try:
+            return _batch_from_json(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise LakeError(
+                f"{path}: this ledger record cannot be read ({error}). Restore it from a backup, or remove it and "
+                "ingest its delivery again."
+            ) from error
+
+    @contextlib.contextmanager
+    def _ledger_locked(self) -> Iterator[None]:
+        """Hold the ledger for the moment in which a record is compared and written."""
+        with open(self._ledger / ".lock", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def check_parts(self, batches: dict[str, Batch]) -> None:
         """Raise LakeError when a part that the ledger lists is missing: it must never read as empty."""
@@ -160,7 +170,7 @@ class Lake:
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[Attempt]:
-        """A locked scratch folder, removed at the end whatever happens."""
+        """A locked scratch folder, removed at the end whatever happens; parts placed in vain go with it."""
         name = uuid.uuid4().hex[:12]
         unlocked, folder = self._incoming / f".{name}", self._incoming / name
         unlocked.mkdir()
@@ -170,6 +180,9 @@ class Lake:
             os.replace(unlocked, folder)
             try:
                 yield Attempt(name, folder)
+            except BaseException:
+                self._remove_uncommitted(folder)
+                raise
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -191,7 +204,9 @@ class Lake:
                 folder /= f"usage_date={part.usage_date.isoformat()}"
             target = folder / f"{batch_id}-{attempt.name}-{number}.parquet"
             placed.append(replace(part, path=target.as_posix()))
-        (attempt.folder / "placed.json").write_text(json.dumps([part.path for part in placed]), encoding="utf-8")
+        listing = attempt.folder / "placed.json"
+        earlier = _placed_paths(listing) if listing.exists() else []
+        listing.write_text(json.dumps([*earlier, *(part.path for part in placed)]), encoding="utf-8")
         for part, target in zip(parts, placed, strict=True):
             (self.root / target.path).parent.mkdir(parents=True, exist_ok=True)
             os.replace(attempt.folder / part.path, self.root / target.path)
@@ -207,26 +222,57 @@ class Lake:
         os.replace(scratch, self._ledger / f"{batch.batch_id}.json")
         _sync_folder(self._ledger)
 
+    def commit(self, attempt: Attempt, batch: Batch, expected: Batch | None) -> Batch:
+        """Record a batch, unless another process recorded the same delivery, read the same way, meanwhile.
+
+        Args:
+            attempt: the attempt that placed the batch's parts.
+            batch: what to record.
+            expected: what the ledger had of this delivery when the attempt began.
+
+        Returns:
+            What the ledger has now: ``batch``, or the other process's; the parts of ``batch`` are then removed.
+        """
+        with self._ledger_locked():
+            found = self._batch(batch.batch_id)
+            if found and found != expected and found.recipe == batch.recipe:
+                for part in batch.parts:
+                    (self.root / part.path).unlink(missing_ok=True)
+                return found
+            self.record(attempt, batch)
+        return batch
+
+    def redeliver(self, batch: Batch, delivered_at: datetime, files: tuple[SourceFile, ...]) -> Batch:
+        """Note that a known delivery came again, later, in other files; returns its record as it is now."""
+        with self.attempt() as attempt, self._ledger_locked():
+            found = self._batch(batch.batch_id) or batch
+            if found.delivered_at < delivered_at:
+                found = replace(found, delivered_at=delivered_at, files=files)
+                self.record(attempt, found)
+        return found
+
     def sweep(self) -> int:
         """Remove what dead attempts left (a live attempt holds its lock); return how many were removed."""
         removed = 0
-        committed = None
         for folder in self._incoming.glob("[!.]*"):
             try:
                 with open(folder / "lock", "r+", encoding="ascii") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    placed = folder / "placed.json"
-                    if placed.exists():
-                        if committed is None:
-                            committed = {part.path for batch in self.batches().values() for part in batch.parts}
-                        for path in _placed_paths(placed):
-                            if path not in committed:
-                                (self.root / path).unlink(missing_ok=True)
+                    self._remove_uncommitted(folder)
                     shutil.rmtree(folder, ignore_errors=True)
                     removed += 1
             except (BlockingIOError, FileNotFoundError, NotADirectoryError):
                 continue
         return removed
+
+    def _remove_uncommitted(self, folder: Path) -> None:
+        """Remove the parts that an attempt placed, unless it got as far as its commit."""
+        placed = folder / "placed.json"
+        if placed.exists():
+            committed = {part.path for batch in self.batches().values() for part in batch.parts}
+            for path in _placed_paths(placed):
+                if path not in committed:
+                    (self.root / path).unlink(missing_ok=True)
 
     def _write_empty(self, path: Path, contract: str) -> None:
         import pyarrow.parquet as pq

@@ -13,8 +13,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import zoneinfo
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -26,7 +25,7 @@ import pyarrow as pa
 
 from ingest.contracts import CONTRACTS, QUARANTINED_ROWS, Contract
 from ingest.errors import IngestError
-from ingest.reading import Head, Options, Reader, identifier, literal, parsed
+from ingest.reading import PLACE_COLUMNS, Head, Options, Reader, identifier, literal, parsed
 from ingest.rows import Extract
 
 NAME = "mapping"
@@ -213,7 +212,7 @@ class _Flat:
         return f"select _file, _content, _broken{picked} from ({rows})"
 
     def check_references(self) -> None:
-        """Tell references that the file does not have.
+        """Tell references that a file does not have.
 
         A CSV or Parquet file has its columns or has not. JSON lines may leave out a key that is empty, so there a
         missing key is an error only where the contract needs it or where a key of almost the same name is there
@@ -222,30 +221,37 @@ class _Flat:
         Raises:
             IngestError: a column is missing.
         """
-        if not self._reader.heads:
+        heads = self._reader.heads
+        if self._mapping.format == "jsonl":
+            self._check_keys(heads)
             return
-        head = self._reader.heads[0]
-        if head.kind != "jsonl":
+        for head in heads:
+            if head.columns != heads[0].columns:
+                raise IngestError(f"{head.path}: its columns are not those of {heads[0].path.name}; read it by itself.")
             known = {name.lower() for name in head.columns}
             for column in self._mapping.expressions:
                 for path in column.references:
                     if self._source_path(path)[0].lower() not in known:
                         self._missing(head, column, path, head.columns)
-            return
-        keys = _keys_seen(head.text)
-        unseen = [path for path in self._references if path not in keys]
-        absent = self._absent_everywhere(unseen) if unseen else set()
-        for column in self._mapping.expressions:
-            gone = [path for path in column.references if path in absent]
-            is_needed = column.name in self._mapping.contract.required and len(gone) == len(column.references)
-            for path in gone:
-                siblings = sorted(key[-1] for key in keys if key[:-1] == path[:-1] and key not in self._references)
-                if is_needed or difflib.get_close_matches(path[-1], siblings, 1, _TYPING_ERROR):
-                    self._missing(head, column, path, siblings)
-                self._reader.notices.append(
-                    f"{head.path.name}: no record has {flat_name(path)} "
-                    f"({self._mapping.path.name}:{column.line}, {column.name})"
-                )
+
+    def _check_keys(self, heads: Iterable[Head]) -> None:
+        keys = {head.path: _keys_seen(head.text, self._references.keys()) for head in heads}
+        unseen = dict.fromkeys(path for seen in keys.values() for path in self._references if path not in seen)
+        absent = self._absent(list(unseen)) if unseen else {}
+        for head in heads:
+            for column in self._mapping.expressions:
+                gone = [path for path in column.references if path in absent.get(head.path, ())]
+                is_needed = column.name in self._mapping.contract.required and len(gone) == len(column.references)
+                for path in gone:
+                    siblings = sorted(
+                        key[-1] for key in keys[head.path] if key[:-1] == path[:-1] and key not in self._references
+                    )
+                    if is_needed or difflib.get_close_matches(path[-1], siblings, 1, _TYPING_ERROR):
+                        self._missing(head, column, path, siblings)
+                    self._reader.tell(
+                        head.path,
+                        f"no record has {flat_name(path)} ({self._mapping.path.name}:{column.line}, {column.name})",
+                    )
 
     def _source_path(self, path: Reference) -> Reference:
         """Where a reference is in this file: a CSV header may itself hold the dotted name."""
@@ -262,17 +268,23 @@ class _Flat:
             sql, node = f"{sql}.{identifier(part)}", node[part]
         return sql
 
-    def _absent_everywhere(self, paths: list[Reference]) -> set[Reference]:
+    def _absent(self, paths: list[Reference]) -> dict[Path, set[Reference]]:
+        """Which of the references no record of a file has, by file."""
         counts = ", ".join(f"count({identifier(flat_name(path))})" for path in paths)
         for _ in range(2):
             try:
-                found = self._reader.connection.execute(f"select {counts} from ({self.rows(paths)})").fetchone()
+                found = self._reader.connection.execute(
+                    f"select _file, {counts} from ({self.rows(paths)}) group by _file"
+                ).fetchall()
             except duckdb.Error:
                 # A broken line somewhere: read with care. If that fails too, loading will say what is wrong.
                 self._reader.is_careful = True
                 continue
-            return {path for path, count in zip(paths, found, strict=True) if not count}
-        return set()
+            return {
+                Path(file): {path for path, count in zip(paths, numbers, strict=True) if not count}
+                for file, *numbers in found
+            }
+        return {}
 
     def _missing(self, head: Head, column: MappedColumn, path: Reference, there: Iterable[str]) -> None:
         there = list(there)
@@ -298,8 +310,8 @@ def _structure(node: dict) -> dict:
     return {name: "VARCHAR" if _LEAF in child else _structure(child) for name, child in node.items() if name != _LEAF}
 
 
-def _keys_seen(text: str) -> set[Reference]:
-    """Paths of the keys in the first records of JSON lines, those inside JSON text included."""
+def _keys_seen(text: str, wanted: Collection[Reference]) -> set[Reference]:
+    """Paths of the keys in the first records of JSON lines, JSON text included, until all that are wanted were seen."""
     seen: set[Reference] = set()
 
     def walk(value: Any, path: Reference) -> None:
@@ -320,6 +332,8 @@ def _keys_seen(text: str) -> set[Reference]:
             continue
         if isinstance(record, dict):
             walk(record, ())
+            if all(path in seen for path in wanted):
+                break
     return seen
 
 
@@ -412,7 +426,7 @@ class _Checker:
 
     def _one_of(self, document: Any, key: str, known: dict[str, Any]) -> Any:
         value = document[key]
-        if value not in known:
+        if not isinstance(value, str) or value not in known:
             hint = _did_you_mean(str(value), known) or f" Known: {', '.join(known)}."
             raise self._error(document, key, f"{key} {value!r} is not known.{hint}")
         return known[value]
@@ -425,7 +439,7 @@ class _Checker:
 
     def _time_zone(self, document: Any) -> str | None:
         zone = document.get("time_zone")
-        if "time_zone" in document and zone not in zoneinfo.available_timezones():
+        if "time_zone" in document and not (isinstance(zone, str) and zone in _time_zones()):
             raise self._error(
                 document, "time_zone", f"time zone {zone!r} is not known. Use an IANA name, such as Asia/Kolkata."
             )
@@ -464,8 +478,8 @@ class _Checker:
                 raise self._error(
                     document["columns"],
                     total,
-                    f"{total} comes with {', '.join(sorted(names.intersection(parts)))}: say whether the total contains "
-                    f"them, with `token_convention: {{{key}: true}}` (or false).",
+                    f"{total} comes with {', '.join(sorted(names.intersection(parts)))}: say whether the total "
+                    f"contains them, with `token_convention: {{{key}: true}}` (or false).",
                     on_key=True,
                 )
         return tuple(said.get(key, True) for key in _CONVENTIONS)
@@ -504,10 +518,12 @@ class _Checker:
         if isinstance(value, datetime | date):
             return MappedColumn(name, line, column, literal(value.isoformat()))
         if not isinstance(value, str) or not value.strip():
-            raise self._error(parent, name, f"{name} needs a source column, an expression or a constant in quotes.")
+            message = f"{name} needs a source column, an expression or a constant in quotes."
+            raise self._error(parent, name, message, on_key=value is None)
         text = value.strip()
         if _BARE.fullmatch(text):
             path = tuple(text.split("."))
+            self._check_reference(parent, name, path)
             return MappedColumn(name, line, column, identifier(flat_name(path)), (path,), is_reference=True)
         sql, references, is_reference = self._parsed(parent, name, text)
         if not is_reference:
@@ -559,6 +575,7 @@ class _Checker:
             )
         if kind == "COLUMN_REF":
             path = tuple(node["column_names"])
+            self._check_reference(parent, name, path)
             references[path] = None
             node["column_names"] = [flat_name(path)]
             return
@@ -567,6 +584,12 @@ class _Checker:
         for key, child in node.items():
             if key != "qualified_name":
                 self._check_node(parent, name, child, references)
+
+    def _check_reference(self, parent: Any, name: str, path: Reference) -> None:
+        if path[0].lower() in PLACE_COLUMNS:
+            raise self._error(
+                parent, name, f"{name}: {path[0]} is a name that ingest uses itself; give the source column another."
+            )
 
     def _check_function(self, parent: Any, name: str, function: str) -> None:
         known = _functions()
@@ -602,7 +625,9 @@ class _Checker:
 
 
 _BARE = re.compile(r"@?[^\W\d]\w*(\.\w+)*")
-_QUOTING = "A constant is written \"'like this'\", a column with odd letters '\"like this\"'."
+_QUOTING = (
+    "A constant is written \"'like this'\", a column with odd letters or the name of an SQL word '\"like this\"'."
+)
 
 _ALLOWED = {
     "COLUMN_REF",
@@ -649,7 +674,18 @@ _MACROS = {
 }
 """DuckDB's own macros that are plain scalar functions."""
 
-_UNSAFE = {"error", "sleep_ms", "json_serialize_sql", "json_deserialize_sql", "stats", "parse_filename"}
+_UNSAFE = {
+    "current_localtime",
+    "current_localtimestamp",
+    "error",
+    "json_deserialize_sql",
+    "json_serialize_sql",
+    "parse_filename",
+    "sleep_ms",
+    "stats",
+    "to_aggregate_state",
+    "version",
+}
 
 
 def _database() -> duckdb.DuckDBPyConnection:
@@ -665,6 +701,12 @@ def _empty_database() -> duckdb.DuckDBPyConnection:
 
 
 @lru_cache(maxsize=1)
+def _time_zones() -> set[str]:
+    """IANA names as the reader of the files knows them."""
+    return {name for (name,) in _database().execute("select name from pg_timezone_names()").fetchall()}
+
+
+@lru_cache(maxsize=1)
 def _functions() -> dict[str, set[str]]:
     """Functions by what a mapping may do with them: the same answer for the same row, and nothing else touched."""
     rows = (
@@ -673,6 +715,7 @@ def _functions() -> dict[str, set[str]]:
         .fetchall()
     )
     allowed = {name for name, kind, stability in rows if kind == "scalar" and stability == "CONSISTENT"}
+    allowed = {name for name in allowed if not name.startswith("__")}
     return {
         "allowed": (allowed | _MACROS) - _UNSAFE,
         "aggregate": {name for name, kind, _ in rows if kind in ("aggregate", "window")} - allowed,

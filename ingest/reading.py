@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,12 +23,19 @@ from ingest.errors import IngestError
 
 _HEAD_BYTES = 1 << 18
 _MAX_LINE_BYTES = 1 << 28
+# DuckDB allots sixteen times the longest line for a compressed file, whatever the file holds; one with longer lines
+# fails and is read from its repaired, plain copy.
+_MAX_PACKED_LINE_BYTES = 1 << 24
+# Below this size a second pass costs more than reading with care from the start.
+_SMALL_BYTES = 1 << 23
+# How many lines at the start of JSON lines may be broken before the file counts as something else.
+_HALF_LINES = 10
 _EMPTY_GZIP_BYTES = 64
 _JSON_LINES = (".jsonl", ".ndjson")
 _REPLACEMENT = "\ufffd".encode()
 
 PLACE_COLUMNS = ("_file", "_content", "_broken")
-"""What each row says of its record: the file's name, the text (for its length and hash only), why it is unreadable."""
+"""What each row says of its record: the file's path, the text (for its length and hash only), why it is unreadable."""
 
 
 NO_PLACES = "select null as _file, null as record, null as line_number, null as length, null as hash where false"
@@ -92,6 +100,17 @@ def read_head(path: Path) -> Head:
     return Head(path, "csv", columns, text, delimiter=delimiter)
 
 
+def names_seen(head: Head) -> str:
+    """The column names to name a file by in a message; what does not look like a name may be a record's text."""
+    names = [name for name in head.columns if _NAME.fullmatch(name)]
+    if head.kind == "csv" and len(head.columns) < 2:
+        names = []
+    return ", ".join(names[:12]) or "no column names"
+
+
+_NAME = re.compile(r"[A-Za-z_@][\w.@/-]{0,63}")
+
+
 def _decompressed_start(path: Path) -> bytes:
     start = b""
     for chunk in _decompressed(path, chunk_bytes=1 << 14):
@@ -109,8 +128,8 @@ def _json_head(path: Path, text: str) -> Head:
     record = _json_object(first)
     is_one_document = _plain_suffix(path) == ".json"
     if not is_one_document or any(line.startswith("{") for line in others):
-        while record is None and others:
-            record = _json_object(others.pop(0))
+        for line in others[:_HALF_LINES]:
+            record = record or _json_object(line)
         if record is not None or (not is_one_document and len(first.strip()) > 1):
             return Head(path, "jsonl", tuple(record or ()), text)
     return Head(path, "json", tuple(record or ()), text)
@@ -172,10 +191,6 @@ def _struct_type(keys: str | dict) -> str:
     return f"STRUCT({', '.join(f'{identifier(key)} {_struct_type(inner)}' for key, inner in keys.items())})"
 
 
-def _json_path(key: str) -> str:
-    return f'$."{key}"'
-
-
 def parsed(column: str, structure: dict) -> str:
     """SQL that parses a column of JSON text once into a struct of texts; null where it is not JSON.
 
@@ -188,29 +203,34 @@ def parsed(column: str, structure: dict) -> str:
 
 @dataclass
 class Reader:
-    """One delivery's files, opened on one DuckDB connection.
+    """The files of one delivery, or of several small ones, opened on one DuckDB connection.
 
     Attributes:
-        connection: a private in-memory database.
-        files: the delivery's files.
+        connection: the reader's own connection; its temporary tables go with it.
+        files: the files.
         folder: scratch folder for repaired copies, removed with the attempt.
         options: how the source is to be read.
-        threads: how many threads the delivery may use.
-        notices: what the user should know though no row was lost, collected while reading.
+        threads: how many threads the reader may use.
+        catalog: an empty database attached to the connection, for the delivery's tables.
+        notices: what the user should know of a file though no row was lost, collected while reading.
         is_careful: read JSON lines as text, one by one, so that a broken line costs only itself; several times slower
-            than DuckDB's own reader, which gives up on the whole file.
+            than DuckDB's own reader, which gives up on the whole file. Small deliveries are always read so.
     """
 
     connection: duckdb.DuckDBPyConnection
     files: tuple[Path, ...]
     folder: Path
     options: Options
-    threads: int = 1
-    notices: list[str] = field(default_factory=list)
+    threads: int
+    catalog: str
+    notices: list[tuple[Path, str]] = field(default_factory=list)
     is_careful: bool = False
-    truncated: list[tuple[str, int, str]] = field(default_factory=list)
-    _rejects: list[tuple[str, str]] = field(default_factory=list)
-    _told: list[str] = field(default_factory=list)
+    truncated: list[tuple[Path, int, str]] = field(default_factory=list)
+    _rejects: list[tuple[str, Path]] = field(default_factory=list)
+    _told: list[tuple[Path, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.is_careful = self.is_careful or sum(path.stat().st_size for path in self.files) < _SMALL_BYTES
 
     @cached_property
     def heads(self) -> tuple[Head, ...]:
@@ -219,11 +239,20 @@ class Reader:
         for path in self.files:
             head = read_head(path)
             if head.kind == "empty":
-                self._told.append(f"{path.name}: the file is empty")
+                self._told.append((path, "the file is empty"))
             else:
                 heads.append(head)
-        self.notices.extend(self._told)
         return tuple(heads)
+
+    def tell(self, path: Path, text: str) -> None:
+        """Note what the user should know of a file."""
+        self.notices.append((path, text))
+
+    def notices_of(self, paths: Iterable[Path]) -> tuple[str, ...]:
+        """The notices of some of the files, each once, in order."""
+        files = set(paths)
+        told = [f"{path.name}: {text}" for path, text in (*self._told, *self.notices) if path in files]
+        return tuple(dict.fromkeys(told))
 
     def rows(
         self,
@@ -244,12 +273,11 @@ class Reader:
         """
         nested = nested or {}
         queries = []
-        self.notices.extend(notice for notice in self._told if notice not in self.notices)
         expected = {name.lower() for name in (*columns, *nested, *(known or ()))}
         for head in self.heads if heads is None else heads:
             unknown = [name for name in head.columns if name.lower() not in expected]
             if unknown and known is not None:
-                self.notices.append(f"{head.path.name}: columns not read: {', '.join(unknown[:20])}")
+                self.tell(head.path, f"columns not read: {', '.join(unknown[:20])}")
             read = {"jsonl": self._json_lines, "csv": self._csv, "parquet": self._parquet}.get(head.kind)
             if read is None:
                 raise IngestError(
@@ -272,19 +300,18 @@ class Reader:
         path = self._plain(head.path)
         return (
             f"read_csv({literal(path)}, columns = {{'line': 'VARCHAR'}}, delim = '\x01', quote = '', escape = '', "
-            f"comment = '', header = false, auto_detect = false, strict_mode = false, "
-            f"max_line_size = {_MAX_LINE_BYTES}, compression = {literal(_compression(path))})"
+            f"comment = '', header = false, auto_detect = false, strict_mode = false, {_text_options(path)})"
         )
 
     def places(self) -> str:
         """SQL of where records stand in files whose rows do not say: file, record and line number, length, hash.
 
-        A JSON record that the fast reader took is found again by counting the lines that are not blank; a CSV record
-        comes after the header.
+        A JSON record that the fast reader took is found again by counting the lines that are not blank. A CSV record
+        comes after the header and the records before it, each on one line more than it has line breaks.
         """
         found = [NO_PLACES]
         for head in self.heads:
-            name = literal(head.path.name)
+            name = literal(head.path)
             if head.kind == "jsonl" and not self.is_careful:
                 found.append(f"""
                     select
@@ -296,9 +323,22 @@ class Reader:
                     from (select row_number() over () as line_number, line from {self.lines(head)})
                     where trim(coalesce(line, '')) != ''""")
             elif head.kind == "csv":
+                text = _joined(head.columns)
                 found.append(f"""
-                    select {name} as _file, record, record + 1 as line_number, null as length, null as hash
-                    from (select unnest(range(1, (select count(*) + 1 from {self.lines(head)}))) as record)""")
+                    select
+                        {name} as _file,
+                        record,
+                        1 + record + coalesce(
+                            sum(breaks) over (order by record rows between unbounded preceding and 1 preceding), 0
+                        ) as line_number,
+                        null as length,
+                        null as hash
+                    from (
+                        select
+                            row_number() over () as record,
+                            length({text}) - length(replace({text}, chr(10), '')) as breaks
+                        from {self._csv_rows(head, "ignore_errors = true")}
+                    )""")
         return "\nunion all\n".join(found)
 
     def document(self, head: Head) -> Path:
@@ -315,47 +355,47 @@ class Reader:
             raise IngestError(f"{head.path}: the compressed file is cut off. Have it delivered again.")
         return copy
 
-    def rejects(self) -> list[tuple[str, int, str, int]]:
+    def rejects(self) -> list[tuple[Path, int, str, int]]:
         """Records that the CSV reader could not split into columns.
 
         Returns:
-            (file name, line number, reason, length) each. Call it after the rows were read.
+            (file, line number, reason, length) each. Call it after the rows were read.
         """
+        if not self._rejects:
+            return []
         found = []
         made = {name for (name,) in self.connection.execute("select table_name from duckdb_tables()").fetchall()}
-        for table, name in self._rejects:
+        for table, path in self._rejects:
             if table not in made:
                 continue
             rows = self.connection.execute(
-                f"select line, any_value(error_type), max(length(csv_line)) from {table} group by line order by line"
+                f"select line, any_value(error_type), max(strlen(csv_line)) from {table} group by line order by line"
             ).fetchall()
             for line, error_type, length in rows:
                 reason = str(error_type).lower().replace("_", " ")
-                found.append((name, line, f"not a row of this table ({reason})", length or 0))
+                found.append((path, line, f"not a row of this table ({reason})", length or 0))
         return found
 
-    def take_truncated(self) -> list[tuple[str, int, str, int]]:
-        """Files that end too early, told once: (file name, last line read, reason, 0) each."""
-        found = [(name, line, reason, 0) for name, line, reason in self.truncated]
+    def take_truncated(self) -> list[tuple[Path, int, str, int]]:
+        """Files that end too early, told once: (file, last line read, reason, 0) each."""
+        found = [(path, line, reason, 0) for path, line, reason in self.truncated]
         self.truncated.clear()
         return found
 
     def _json_lines(self, head: Head, columns: Sequence[str], nested: dict[str, dict]) -> str:
-        structure = {**{name: "VARCHAR" for name in columns}, **nested}
         if not self.is_careful:
-            return self._fast_json_lines(head, structure)
+            return self._fast_json_lines(head, {**dict.fromkeys(columns, "VARCHAR"), **nested})
+        structure = dict.fromkeys((*columns, *nested), "VARCHAR")
         picked = [f"record.{identifier(name)} as {identifier(name)}" for name in columns]
-        # Some exports write an inner object as text; only rows without the object pay for the second look.
+        # An inner object, or the text that some exports make of it: both come as text here.
         picked += [
-            f"coalesce(record.{identifier(name)}, "
-            f"{parsed(f'json_extract_string(line, {literal(_json_path(name))})', keys)}) as {identifier(name)}"
-            for name, keys in nested.items()
+            f"{parsed(f'record.{identifier(name)}', keys)} as {identifier(name)}" for name, keys in nested.items()
         ]
         line = "ltrim(coalesce(line, ''), '\ufeff')" if head.has_byte_order_mark else "coalesce(line, '')"
         # Blank lines stay in as rows, so that a row's place in the table is its line in the file.
         return f"""
             select
-                {literal(head.path.name)} as _file,
+                {literal(head.path)} as _file,
                 line as _content,
                 case
                     when record is not null and starts_with(line, '{{') then null
@@ -373,7 +413,7 @@ class Reader:
         picked = ", ".join(identifier(name) for name in structure)
         return f"""
             select
-                {literal(head.path.name)} as _file,
+                {literal(head.path)} as _file,
                 cast(null as varchar) as _content,
                 cast(null as varchar) as _broken,
                 {picked}
@@ -382,9 +422,8 @@ class Reader:
             }})"""
 
     def _csv(self, head: Head, columns: Sequence[str], nested: dict[str, dict]) -> str:
-        path = self._plain(head.path)
         table = f"rejects_{len(self._rejects)}"
-        self._rejects.append((f"{table}_errors", head.path.name))
+        self._rejects.append((f"{table}_errors", head.path))
         present = {name.lower(): name for name in head.columns}
         picked = []
         for name in (*columns, *nested):
@@ -395,18 +434,23 @@ class Reader:
             )
             value = parsed(text, nested[name]) if name in nested else text
             picked.append(f"{value} as {identifier(name)}")
-        everything = " || chr(31) || ".join(f"coalesce({identifier(name)}, '')" for name in head.columns)
-        types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in head.columns)
+        stored = f"store_rejects = true, rejects_table = '{table}_errors', rejects_scan = '{table}_scans'"
         return f"""
             select
-                {literal(head.path.name)} as _file,
-                {everything} as _content,
+                {literal(head.path)} as _file,
+                {_joined(head.columns)} as _content,
                 cast(null as varchar) as _broken,
                 {", ".join(picked)}
-            from read_csv({literal(path)}, columns = {{{types}}}, header = true, delim = {literal(head.delimiter)},
-                quote = '"', escape = '"', auto_detect = false, store_rejects = true, rejects_table = '{table}_errors',
-                rejects_scan = '{table}_scans', max_line_size = {_MAX_LINE_BYTES},
-                compression = {literal(_compression(path))})"""
+            from {self._csv_rows(head, stored)}"""
+
+    def _csv_rows(self, head: Head, rejects: str) -> str:
+        """SQL of a CSV file's records, every column as text; ``rejects`` says what becomes of those that do not fit."""
+        path = self._plain(head.path)
+        types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in head.columns)
+        return (
+            f"read_csv({literal(path)}, columns = {{{types}}}, header = true, delim = {literal(head.delimiter)}, "
+            f"quote = '\"', escape = '\"', auto_detect = false, {rejects}, {_text_options(path)})"
+        )
 
     def _parquet(self, head: Head, columns: Sequence[str], nested: dict[str, dict]) -> str:
         source = f"read_parquet({literal(head.path)}, hive_partitioning = false)"
@@ -424,7 +468,7 @@ class Reader:
         row_text = f"cast(to_json(struct_pack({everything})) as varchar)"
         return f"""
             select
-                {literal(head.path.name)} as _file,
+                {literal(head.path)} as _file,
                 {row_text} as _content,
                 cast(null as varchar) as _broken,
                 {", ".join(picked)}
@@ -452,13 +496,25 @@ class Reader:
             complete, lines, replaced = _copy_as_utf8(head.path, copy)
             if replaced:
                 self._told.append(
-                    f"{head.path.name}: {replaced} bytes are not UTF-8 and were read as the replacement character"
+                    (head.path, f"{replaced} bytes are not UTF-8 and were read as the replacement character")
                 )
             if not complete:
-                self.truncated.append((head.path.name, lines, "the compressed file is cut off after this line"))
+                self.truncated.append((head.path, lines, "the compressed file is cut off after this line"))
             self._repaired[head.path] = copy
         self._rejects.clear()
         return bool(self._repaired)
+
+
+def _joined(columns: Iterable[str]) -> str:
+    """SQL of a record's columns as one text, for its length and hash; flat, as long chains of || are slow to plan."""
+    return f"concat({', chr(31), '.join(identifier(name) for name in columns)})"
+
+
+def _text_options(path: Path) -> str:
+    """Options of ``read_csv`` for a text file: how it is compressed, and how long a line may be."""
+    compression = _compression(path)
+    longest = _MAX_LINE_BYTES if compression == "none" else _MAX_PACKED_LINE_BYTES
+    return f"max_line_size = {longest}, compression = {literal(compression)}"
 
 
 def _compression(path: Path) -> str:

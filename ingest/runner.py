@@ -6,7 +6,8 @@ import contextlib
 import glob
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,11 +18,13 @@ import duckdb
 
 from ingest.errors import IngestError
 from ingest.formats import MAPPING, load_format, sniff
-from ingest.lake import Batch, Lake, SourceFile, batch_id, hash_file
-from ingest.reading import Options, Reader, read_head
+from ingest.lake import Attempt, Batch, Lake, SourceFile, batch_id, hash_file
+from ingest.reading import Options, Reader, literal, names_seen, read_head
 from ingest.rows import Loaded, NeedsContent, load
 
 _MEMORY_LIMIT_MB = 3000
+_BUNDLE_FILES = 16
+_BUNDLE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -109,19 +112,56 @@ def ingest(
             deliveries.extend(find_deliveries(request))
         except IngestError as error:
             results.append(BatchResult(request.source, str(request.path), "failed", request.format, message=str(error)))
-    workers = max(1, min(workers or os.cpu_count() or 1, len(deliveries) or 1))
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    processors = os.cpu_count() or 1
+    workers = max(1, min(workers or processors, len(deliveries) or 1))
     total = len(deliveries) + len(results)
     for number, result in enumerate(results, 1):
         if progress:
             progress(result, number, total)
-    with ThreadPoolExecutor(workers) as pool:
-        jobs = [pool.submit(_ingest_one, lake, known, delivery, threads, workers) for delivery in deliveries]
+    with contextlib.ExitStack() as stack:
+        spill = stack.enter_context(lake.attempt()).folder
+        database = stack.enter_context(contextlib.closing(_database(spill, processors)))
+        run = _Run(lake, known, database, max(1, processors // workers))
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        jobs = [pool.submit(_ingest_some, run, bundle) for bundle in _bundles(deliveries)]
         for job in jobs:
-            results.append(job.result())
-            if progress:
-                progress(results[-1], len(results), total)
+            for result in job.result():
+                results.append(result)
+                if progress:
+                    progress(result, len(results), total)
     return results
+
+
+def _bundles(deliveries: list[Delivery]) -> Iterator[list[Delivery]]:
+    """Deliveries to be read with one query: planning it takes longer than reading a small file."""
+    bundle: list[Delivery] = []
+    size = 0
+    for delivery in deliveries:
+        bytes_ = sum(path.stat().st_size for path in delivery.paths if path.exists())
+        fits = (
+            bundle
+            and bundle[0].request is delivery.request
+            and len(delivery.paths) == len(bundle[0].paths) == 1
+            and len(bundle) < _BUNDLE_FILES
+            and size + bytes_ <= _BUNDLE_BYTES
+        )
+        if bundle and not fits:
+            yield bundle
+            bundle, size = [], 0
+        bundle.append(delivery)
+        size += bytes_
+    if bundle:
+        yield bundle
+
+
+def _database(spill: Path, threads: int) -> duckdb.DuckDBPyConnection:
+    """The one database of a run: opening one for each delivery would cost more than reading a small file."""
+    database = duckdb.connect()
+    database.execute(f"set threads = {threads}")
+    database.execute(f"set memory_limit = '{_MEMORY_LIMIT_MB}MB'")
+    database.execute(f"set temp_directory = {literal(spill)}")
+    database.execute("set autoinstall_known_extensions = false")
+    return database
 
 
 def find_deliveries(request: IngestRequest) -> Iterator[Delivery]:
@@ -163,13 +203,15 @@ def _delivery_kind(request: IngestRequest, path: Path) -> str:
 
 
 class _Known:
-    """What the ledger knows: hashes of unchanged files, and batches by id."""
+    """What the ledger knows: hashes of unchanged files, and batches by id. The threads of a run share it."""
 
     def __init__(self, batches: dict[str, Batch]) -> None:
-        self.batches = batches
+        self._batches = batches
         self._hashes = {
             (file.path, file.size, file.mtime_ns): file.sha256 for batch in batches.values() for file in batch.files
         }
+        self._guard = threading.Lock()
+        self._turns: dict[str, threading.Lock] = {}
 
     def file(self, path: Path) -> SourceFile:
         """A file with its hash; an unchanged path, size and time skip hashing."""
@@ -178,78 +220,181 @@ class _Known:
         sha256 = self._hashes.get((absolute, status.st_size, status.st_mtime_ns)) or hash_file(path)
         return SourceFile(absolute, path.name, status.st_size, status.st_mtime_ns, sha256)
 
+    @contextlib.contextmanager
+    def turns(self, identities: Iterable[str]) -> Iterator[None]:
+        """Deliveries of the same content take turns: hold those of some identities."""
+        with self._guard:
+            # In one order everywhere, so that no two threads wait for each other.
+            turns = [self._turns.setdefault(identity, threading.Lock()) for identity in sorted(set(identities))]
+        with contextlib.ExitStack() as stack:
+            for turn in turns:
+                stack.enter_context(turn)
+            yield
 
-def _ingest_one(lake: Lake, known: _Known, delivery: Delivery, threads: int, workers: int) -> BatchResult:
-    request = delivery.request
+    def batch(self, identity: str) -> Batch | None:
+        """What the ledger has of an identity; to be called within its turn."""
+        return self._batches.get(identity)
+
+    def remember(self, batch: Batch) -> None:
+        """Note what the ledger has now; to be called within the batch's turn."""
+        self._batches[batch.batch_id] = batch
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the deliveries of one run share: ``threads`` is how many processors each may use."""
+
+    lake: Lake
+    known: _Known
+    database: duckdb.DuckDBPyConnection
+    threads: int
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A delivery that is ready to be read: ``batch`` is what it will be, without what reading will tell."""
+
+    delivery: Delivery
+    batch: Batch
+    module: ModuleType
+    options: Options
+
+
+def _ingest_some(run: _Run, deliveries: list[Delivery]) -> list[BatchResult]:
+    """Bring deliveries of one source in, those that are new together where that is possible."""
+    results: dict[Delivery, BatchResult] = {}
+    orders: list[_Order] = []
+    for delivery in deliveries:
+        with _failing(results, delivery):
+            orders.append(_order(run, delivery))
+    with run.known.turns(order.batch.batch_id for order in orders):
+        together: dict[str, dict[str, _Order]] = {}
+        for order in orders:
+            known = run.known.batch(order.batch.batch_id)
+            if known is None or known.recipe != order.batch.recipe:
+                together.setdefault(order.module.NAME, {}).setdefault(order.batch.batch_id, order)
+        for group in together.values():
+            results |= _read_and_record(run, list(group.values()))
+        for order in orders:
+            if order.delivery in results:
+                continue
+            if run.known.batch(order.batch.batch_id):
+                with _failing(results, order.delivery):
+                    results[order.delivery] = _known_already(run, order)
+            else:
+                # The other delivery of the same content failed, and so will this one, under its own name.
+                results |= _read_and_record(run, [order])
+    return [results[delivery] for delivery in deliveries]
+
+
+@contextlib.contextmanager
+def _failing(results: dict[Delivery, BatchResult], delivery: Delivery) -> Iterator[None]:
+    """Turn what can go wrong with a delivery into its result: a failed delivery loses nothing of the others."""
     try:
-        return _commit(lake, known, delivery, threads, workers)
-    except (IngestError, OSError, duckdb.Error) as error:
-        message = str(error) if isinstance(error, IngestError) else f"{delivery.name}: {error}"
-        return BatchResult(request.source, delivery.name, "failed", request.format, message=message)
-
-
-def _commit(lake: Lake, known: _Known, delivery: Delivery, threads: int, workers: int) -> BatchResult:
+        yield
+        return
+    except IngestError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename or delivery.name}: {error.strerror or error}"
+    except duckdb.Error as error:
+        message = f"{delivery.name}: {_reason(error)}"
     request = delivery.request
-    files = tuple(known.file(path) for path in delivery.paths)
+    results[delivery] = BatchResult(request.source, delivery.name, "failed", request.format, message=message)
+
+
+def _reason(error: duckdb.Error) -> str:
+    """Why DuckDB could not read a delivery, in words of our own: its messages quote the rows that they are about."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "too large to read in memory and on the disk of the lake. Split it, or make room."
+    if isinstance(error, duckdb.IOException):
+        return f"cannot be read or written ({str(error).splitlines()[0]})."
+    if isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException):
+        # These speak of our own query.
+        return f"pertask could not ask for its rows, which is a fault of pertask ({str(error).splitlines()[0]})."
+    return f"cannot be read ({type(error).__name__}). It may be damaged: have it delivered again."
+
+
+def _order(run: _Run, delivery: Delivery) -> _Order:
+    request = delivery.request
+    files = tuple(run.known.file(path) for path in delivery.paths)
     format_name = request.format
     if format_name == "auto":
         format_name = sniff(read_head(delivery.paths[0]))
     module = load_format(format_name)
     options = _options(request)
     contracts = module.contracts(options) if format_name == MAPPING else module.CONTRACTS
-    identity = batch_id(request.source, contracts, [file.sha256 for file in files])
-    recipe = (format_name, module.VERSION, _options_hash(options))
     newest = max(file.mtime_ns for file in files)
-    delivered_at = request.delivered_at or datetime.fromtimestamp(newest / 1e9, UTC).replace(microsecond=0)
-    existing = known.batches.get(identity)
-    if existing and existing.recipe == recipe:
-        return _known_already(lake, existing, module, delivery, files, delivered_at)
-    with lake.attempt() as attempt:
-        reader, extracts = _read(module, delivery, options, attempt.folder, threads, workers)
-        with contextlib.closing(reader.connection):
-            loaded = _load(reader, module, extracts, batch_id=identity, source=request.source, format_name=format_name)
-        batch = Batch(
-            batch_id=identity,
-            attempt=attempt.name,
-            source=request.source,
-            format=format_name,
-            format_version=module.VERSION,
-            options_hash=recipe[2],
-            delivered_at=delivered_at,
-            committed_at=datetime.now(UTC),
-            files=files,
-            parts=lake.place_parts(attempt, identity, [part for one in loaded.values() for part in one.parts]),
-            counts={contract: one.counts for contract, one in loaded.items()},
-            replaces_period=_replaces_period(module, options),
-            bill_keys=tuple(key for one in loaded.values() for key in one.bill_keys),
-            notices=tuple(dict.fromkeys(reader.notices)),
-        )
-        lake.record(attempt, batch)
+    batch = Batch(
+        batch_id=batch_id(request.source, contracts, [file.sha256 for file in files]),
+        attempt="",
+        source=request.source,
+        format=format_name,
+        format_version=module.VERSION,
+        options_hash=_options_hash(options),
+        delivered_at=request.delivered_at or datetime.fromtimestamp(newest / 1e9, UTC).replace(microsecond=0),
+        committed_at=datetime.now(UTC),
+        files=files,
+        parts=(),
+        counts={},
+        replaces_period=_replaces_period(module, options),
+    )
+    return _Order(delivery, batch, module, options)
+
+
+def _read_and_record(run: _Run, orders: list[_Order]) -> dict[Delivery, BatchResult]:
+    """Read deliveries of one format, place their parts and commit each; one by one where together fails."""
+    results: dict[Delivery, BatchResult] = {}
+    try:
+        with run.lake.attempt() as attempt:
+            with _reader(run, orders, attempt) as reader:
+                loaded = _load(reader, orders)
+            for order in orders:
+                results[order.delivery] = _record(run, order, attempt, loaded[order.batch.batch_id], reader)
+    except (IngestError, OSError, duckdb.Error):
+        if len(orders) > 1:
+            for order in orders:
+                if order.delivery not in results:
+                    results |= _read_and_record(run, [order])
+        else:
+            with _failing(results, orders[0].delivery):
+                raise
+    return results
+
+
+def _record(run: _Run, order: _Order, attempt: Attempt, loaded: dict[str, Loaded], reader: Reader) -> BatchResult:
+    """Place a batch's parts and commit it."""
+    existing = run.known.batch(order.batch.batch_id)
+    parts = [part for one in loaded.values() for part in one.parts]
+    batch = replace(
+        order.batch,
+        attempt=attempt.name,
+        committed_at=datetime.now(UTC),
+        parts=run.lake.place_parts(attempt, order.batch.batch_id, parts),
+        counts={contract: one.counts for contract, one in loaded.items()},
+        bill_keys=tuple(key for one in loaded.values() for key in one.bill_keys),
+        notices=reader.notices_of(order.delivery.paths),
+    )
+    committed = run.lake.commit(attempt, batch, existing)
+    run.known.remember(committed)
+    if committed is not batch:
+        return _result(committed, order.delivery, "unchanged", "another process has brought it in meanwhile")
     message = "; ".join(batch.notices)
     if existing:
         was = f"was {existing.format} version {existing.format_version}"
         message = "; ".join(filter(None, [f"read again another way ({was})", message]))
-    return _result(batch, delivery, "replaced" if existing else "committed", message)
+    return _result(batch, order.delivery, "replaced" if existing else "committed", message)
 
 
-def _known_already(
-    lake: Lake,
-    existing: Batch,
-    module: ModuleType,
-    delivery: Delivery,
-    files: tuple[SourceFile, ...],
-    delivered_at: datetime,
-) -> BatchResult:
+def _known_already(run: _Run, order: _Order) -> BatchResult:
     """The same content, read the same way. A bill that comes again later, as another file, is newer all the same."""
-    is_other_file = {file.path for file in files}.isdisjoint(file.path for file in existing.files)
-    if (
-        existing.replaces_period
-        and delivered_at > existing.delivered_at
-        and (is_other_file or delivery.request.delivered_at)
-    ):
-        with lake.attempt() as attempt:
-            newer = replace(existing, delivered_at=delivered_at, files=files)
-            lake.record(attempt, newer)
+    batch, delivery = order.batch, order.delivery
+    existing = run.known.batch(batch.batch_id)
+    is_other_file = {file.path for file in batch.files}.isdisjoint(file.path for file in existing.files)
+    comes_again = is_other_file or delivery.request.delivered_at
+    if existing.replaces_period and batch.delivered_at > existing.delivered_at and comes_again:
+        newer = run.lake.redeliver(existing, batch.delivered_at, batch.files)
+        run.known.remember(newer)
         return _result(newer, delivery, "redelivered", "the same bill again: it is now the newest of its periods")
     return _result(existing, delivery, "unchanged", "")
 
@@ -270,50 +415,64 @@ def _result(batch: Batch, delivery: Delivery, state: str, message: str) -> Batch
     )
 
 
-def _read(
-    module: ModuleType, delivery: Delivery, options: Options, folder: Path, threads: int, workers: int
-) -> tuple[Reader, list]:
-    """Open the delivery and let its format say how it fills its contracts."""
-    connection = duckdb.connect()
-    connection.execute(f"set threads = {threads}")
-    connection.execute(f"set memory_limit = '{_MEMORY_LIMIT_MB // workers}MB'")
-    connection.execute(f"set temp_directory = '{folder / 'spill'}'")
-    connection.execute("set autoinstall_known_extensions = false")
-    try:
-        connection.execute("set TimeZone = ?", [options.time_zone])
-    except duckdb.Error as error:
-        connection.close()
-        raise IngestError(
-            f"time zone {options.time_zone!r} of source {delivery.request.source!r} is not known. Use an IANA name, "
-            "such as Asia/Kolkata."
-        ) from error
-    reader = Reader(connection, delivery.paths, folder, options, threads)
+@contextlib.contextmanager
+def _reader(run: _Run, orders: list[_Order], attempt: Attempt) -> Iterator[Reader]:
+    """A reader of the deliveries, with a connection and a catalog of its own that go when it ends."""
+    catalog = f"attempt_{attempt.name}"
+    options = orders[0].options
+    paths = tuple(path for order in orders for path in order.delivery.paths)
+    with contextlib.closing(run.database.cursor()) as connection:
+        try:
+            connection.execute("set TimeZone = ?", [options.time_zone])
+        except duckdb.Error as error:
+            raise IngestError(
+                f"time zone {options.time_zone!r} of source {orders[0].batch.source!r} is not known. Use an IANA "
+                "name, such as Asia/Kolkata."
+            ) from error
+        # Compressed in memory is faster than on disk and spills when it does not fit.
+        connection.execute(f"attach ':memory:' as {catalog} (compress)")
+        try:
+            yield Reader(connection, paths, attempt.folder, options, run.threads, catalog)
+        finally:
+            connection.execute(f"detach {catalog}")
+
+
+def _load(reader: Reader, orders: list[_Order]) -> dict[str, dict[str, Loaded]]:
+    """Load deliveries; what the fast reader refuses is read line by line, then from a repaired copy.
+
+    Returns:
+        By batch and contract, what was loaded.
+
+    Raises:
+        IngestError: a file is not of the format.
+    """
+    module, first = orders[0].module, orders[0].batch
     for head in reader.heads:
         if not module.sniff(head):
-            connection.close()
-            seen = ", ".join(head.columns[:12])
             raise IngestError(
-                f"{head.path}: this is not {module.NAME} (a {head.kind} file with: {seen}). Name another format, or "
-                "use --format auto."
+                f"{head.path}: this is not {module.NAME} (a {head.kind} file with: {names_seen(head)}). Name another "
+                "format, or use --format auto."
             )
-    return reader, module.read(reader)
-
-
-def _load(
-    reader: Reader, module: ModuleType, extracts: list, *, batch_id: str, source: str, format_name: str
-) -> dict[str, Loaded]:
-    """Load every extract; a delivery that the fast reader refuses is read line by line, then from a repaired copy."""
-    try:
-        return {
-            extract.contract: load(extract, reader, batch_id=batch_id, source=source, format_name=format_name)
-            for extract in extracts
-        }
-    except (duckdb.Error, NeedsContent):
-        if reader.is_careful and not reader.repair():
-            raise
-        reader.is_careful = True
-        reader.notices.clear()
-        return _load(reader, module, module.read(reader), batch_id=batch_id, source=source, format_name=format_name)
+    batches = {path: order.batch.batch_id for order in orders for path in order.delivery.paths}
+    while True:
+        loaded: dict[str, dict[str, Loaded]] = {batch: {} for batch in batches.values()}
+        try:
+            for extract in module.read(reader):
+                found = load(extract, reader, batches=batches, source=first.source, format_name=first.format)
+                for batch, one in found.items():
+                    loaded[batch][extract.contract] = one
+            return loaded
+        except (duckdb.Error, NeedsContent):
+            if reader.is_careful and not reader.repair():
+                raise
+            reader.is_careful = True
+            reader.notices.clear()
+            if first.replaces_period and reader.truncated:
+                path, line, _ = reader.truncated[0]
+                raise IngestError(
+                    f"{path}: the compressed file is cut off after line {line}. A bill replaces its periods, so half a "
+                    "bill would lose the other half: have it delivered again."
+                ) from None
 
 
 def _replaces_period(module: ModuleType, options: Options) -> bool:

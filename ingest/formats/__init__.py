@@ -6,7 +6,8 @@ A format module has the same few names, whatever the vendor:
 - ``DELIVERY``: ``file`` when each file is a delivery, ``folder`` when all parts in one folder are one;
 - ``REPLACES_PERIOD``: whether a newer delivery replaces the billing periods it contains;
 - ``sniff(head)``: is this file mine?
-- ``read(reader)``: the delivery as extracts of contract columns, with a table that says how each field maps.
+- ``read(reader)``: the reader's files, of one delivery or several, as extracts of contract columns, with a table that
+  says how each field maps.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import importlib
 from types import ModuleType
 
 from ingest.errors import IngestError
-from ingest.reading import Head
+from ingest.reading import Head, names_seen
 
 FORMATS = ("litellm_spend_logs", "focus", "prometheus", "resource_links", "tasks")
 """Formats in the order in which ``auto`` asks them."""
@@ -46,8 +47,7 @@ def sniff(head: Head) -> str:
     for name in FORMATS:
         if load_format(name).sniff(head):
             return name
-    seen = ", ".join(head.columns[:12]) or head.text[:60].strip()
     raise IngestError(
-        f"{head.path}: no known format (a {head.kind} file with: {seen}). Name the format, or describe the file in a "
-        "mapping file (docs/add-a-format.md)."
+        f"{head.path}: no known format (a {head.kind} file with: {names_seen(head)}). Name the format, or describe the "
+        "file in a mapping file (docs/add-a-format.md)."
     )

@@ -71,7 +71,7 @@ _FOCUS_NAMES = {
 
 def sniff(head: Head) -> bool:
     """Whether the file has the columns that every FOCUS version has, or is the manifest of an export."""
-    return _is_manifest(head) or _NEEDED <= {name.lower() for name in head.columns}
+    return _is_manifest(head) or {name.lower() for name in head.columns} >= _NEEDED
 
 
 def read(reader: Reader) -> list[Extract]:
@@ -105,7 +105,7 @@ def _parts(reader: Reader) -> list[Head]:
     if not manifests:
         return parts
     if not parts:
-        reader.notices.append(f"{manifests[0].path.name}: a manifest without its files beside it; nothing to load")
+        reader.tell(manifests[0].path, "a manifest without its files beside it; nothing to load")
         return []
     here = {head.path.name for head in parts}
     missing = sorted(listed - here)
@@ -116,7 +116,7 @@ def _parts(reader: Reader) -> list[Head]:
         )
     extra = sorted(here - listed) if listed else []
     if extra:
-        reader.notices.append(f"not in the manifest, left out: {', '.join(extra[:20])}")
+        reader.tell(manifests[0].path, f"not in the manifest, left out: {', '.join(extra[:20])}")
     return [head for head in parts if head.path.name not in extra]
 
 
@@ -136,15 +136,19 @@ def _listed_files(head: Head) -> Iterator[str]:
             yield re.split(r"[/\\]", value)[-1]
 
 
-_NULLS = ("NULL", "null", "Null", "NaN", "nan", "")
+_NULLS = ("", "null", "nan")
+"""How exports spell a missing value, whatever the case."""
 
 
 def _cleaned(rows: str) -> str:
     """SQL of the rows with their FOCUS columns under contract names, nulls in all their spellings made null."""
-    spellings = ", ".join(literal(spelling) for spelling in _NULLS)
 
     def first(names: tuple[str, ...]) -> str:
-        values = [f"case when {identifier(name)} not in ({spellings}) then {identifier(name)} end" for name in names]
+        # One `when` a spelling: DuckDB would make a join of each list, dozens in one query.
+        values = []
+        for column in map(identifier, names):
+            nulls = " ".join(f"when {literal(spelling)} then null" for spelling in _NULLS)
+            values.append(f"case lower({column}) {nulls} else {column} end")
         return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
 
     columns = [f"{first(names)} as {identifier(column)}" for column, names in _FOCUS_NAMES.items()]
@@ -203,5 +207,6 @@ _FIELDS = {
         {_detail("InstanceType", "ServiceType", column='"x_SkuDetails"')},
         nullif(regexp_extract("x_UsageType", {literal(_MACHINE)}, 1), ''))""",
     "gpu_model": f"""coalesce({_detail("x_GpuModel", "GpuModel")}, "x_GpuModel")""",
-    "gpu_count": f"""cast(try_cast(coalesce({_detail("GpuCount", "x_GpuCount")}, "x_GpuCount") as bigint) as varchar)""",
+    "gpu_count": f"""cast(nullif(try_cast(coalesce({_detail("GpuCount", "x_GpuCount")}, "x_GpuCount") as bigint), 0)
+        as varchar)""",
 }

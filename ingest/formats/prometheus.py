@@ -16,6 +16,8 @@ of one GPU and moment. What the numbers mean, and where they mislead:
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import duckdb
 
 from ingest.errors import IngestError
@@ -30,12 +32,13 @@ REPLACES_PERIOD = False
 
 _METRICS = {
     # metric: (contract column, SQL that turns the number into the column's unit)
-    "DCGM_FI_DEV_GPU_UTIL": ("gpu_util", "number / 100"),
-    "DCGM_FI_PROF_GR_ENGINE_ACTIVE": ("gr_engine_active", "number"),
-    "DCGM_FI_PROF_SM_ACTIVE": ("sm_active", "number"),
-    "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE": ("tensor_active", "number"),
-    "DCGM_FI_PROF_DRAM_ACTIVE": ("dram_active", "number"),
-    "DCGM_FI_DEV_FB_USED": ("fb_used_bytes", "number * 1048576"),
+    # Rounding takes off the dust of averages: 1.0000000000000002 is 1.
+    "DCGM_FI_DEV_GPU_UTIL": ("gpu_util", "round(number / 100, 12)"),
+    "DCGM_FI_PROF_GR_ENGINE_ACTIVE": ("gr_engine_active", "round(number, 12)"),
+    "DCGM_FI_PROF_SM_ACTIVE": ("sm_active", "round(number, 12)"),
+    "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE": ("tensor_active", "round(number, 12)"),
+    "DCGM_FI_PROF_DRAM_ACTIVE": ("dram_active", "round(number, 12)"),
+    "DCGM_FI_DEV_FB_USED": ("fb_used_bytes", "round(number * 1048576)"),
     "DCGM_FI_DEV_POWER_USAGE": ("power_watts", "number"),
 }
 
@@ -54,6 +57,7 @@ _LABELS = {
 
 _NO_DATA_FROM = 9.2e18
 _DEFAULT_STEP_SECONDS = 60
+_DOCUMENTS = "prometheus_documents"
 _DOCUMENT = """{
     'status': 'VARCHAR',
     'errorType': 'VARCHAR',
@@ -72,9 +76,12 @@ def sniff(head: Head) -> bool:
 
 
 def read(reader: Reader) -> list[Extract]:
-    """The answers' points as GPU samples."""
-    series = [_series(reader, head, number) for number, head in enumerate(reader.heads)]
-    rows = _POINTS.format(series="\nunion all\n".join(series)) if series else _no_rows(reader)
+    """The answers' points as GPU samples.
+
+    Raises:
+        IngestError: a document is not valid JSON, an error answer, or not a range of samples.
+    """
+    rows = _POINTS.format(series=_series(reader)) if reader.heads else _no_rows(reader)
     return [Extract(contract="gpu_samples", rows=rows, columns=_FIELDS, skip=_SKIP, problem=_PROBLEM)]
 
 
@@ -83,77 +90,84 @@ def _no_rows(reader: Reader) -> str:
     return f"select *, cast(null as double) as number from ({reader.rows(names, heads=())})"
 
 
-def _series(reader: Reader, head: Head, number: int) -> str:
-    """SQL of one document's series: the labels that are read, the step, and the points as a list.
-
-    Raises:
-        IngestError: the document is not valid JSON, an error answer, or not a range of samples.
-    """
-    connection = reader.connection
-    table = f"prometheus_series_{number}"
-    warnings = _read_document(reader, head, table)
-    if warnings:
-        reader.notices.append(f"{head.path.name}: Prometheus warned: {'; '.join(warnings)[:300]}")
-    step = connection.execute(_STEP.format(table=table)).fetchone()
-    if step is None:
-        reader.notices.append(
-            f"{head.path.name}: no series has two points, so the step is taken as {_DEFAULT_STEP_SECONDS} seconds"
+def _series(reader: Reader) -> str:
+    """SQL of the documents' series: the labels that are read, the step, and the points as a list."""
+    heads = {str(reader.document(head)): head for head in reader.heads}
+    _read_documents(reader, heads)
+    facts = []
+    for name, is_relabelled, step in reader.connection.execute(_SHAPES).fetchall():
+        head = heads[name]
+        if step is None:
+            reader.tell(head.path, f"no series has two points, so the step is taken as {_DEFAULT_STEP_SECONDS} seconds")
+        # An answer to a function of a metric has lost the metric's name; the file's name may still say it.
+        named_after = next((metric for metric in _METRICS if metric in head.path.name), None)
+        facts.append(
+            f"{literal(name)}: {{path: {literal(head.path)}, step: '{step or _DEFAULT_STEP_SECONDS}', "
+            f"is_relabelled: {is_relabelled}, named_after: {literal(named_after) if named_after else 'null'}}}"
         )
-    keeps_own_labels = ", ".join(
-        literal(label) for name in ("exported_namespace", "exported_pod") for label in _LABELS[name]
-    )
-    (is_relabelled,) = connection.execute(
-        f"select coalesce(bool_or(list_has_any(map_keys(metric), [{keeps_own_labels}])), false) from {table}"
-    ).fetchone()
-    # An answer to a function of a metric has lost the metric's name; the file's name may still say it.
-    named_after = next((metric for metric in _METRICS if metric in head.path.name), None)
-    metric = f"coalesce(metric['__name__'], {literal(named_after) if named_after else 'null'})"
     labels = {name: _label(*names) for name, names in _LABELS.items()}
-    namespace, pod = labels["exported_namespace"], labels["exported_pod"]
-    if not is_relabelled:
-        is_workload = f"not contains(coalesce({labels['pod']}, ''), 'dcgm-exporter')"
-        namespace = f"case when {is_workload} then {labels['namespace']} end"
-        pod = f"case when {is_workload} then {labels['pod']} end"
+    is_workload = f"not contains(coalesce({labels['pod']}, ''), 'dcgm-exporter')"
+    workload = {
+        name: f"""case
+                when fact.is_relabelled then {labels[f"exported_{name}"]}
+                when {is_workload} then {labels[name]}
+            end"""
+        for name in ("namespace", "pod")
+    }
     return f"""
         select
-            {literal(head.path.name)} as _file,
-            {metric} as metric,
+            fact.path as _file,
+            coalesce(metric['__name__'], fact.named_after) as metric,
             {labels["uuid"]} || coalesce('/' || {labels["mig_id"]}, '') as uuid,
             {labels["hostname"]} as hostname,
             {labels["model"]} as model,
             {labels["mig_profile"]} as mig_profile,
-            {namespace} as namespace,
-            {pod} as pod,
-            '{step[0] if step else _DEFAULT_STEP_SECONDS}' as step,
+            {workload["namespace"]} as namespace,
+            {workload["pod"]} as pod,
+            fact.step as step,
             "values"
-        from {table}"""
+        from (
+            select map {{{", ".join(facts)}}}[filename] as fact, unnest(data.result, max_depth := 2) from {_DOCUMENTS}
+        )"""
 
 
-def _read_document(reader: Reader, head: Head, table: str) -> list[str] | None:
-    """Parse one document into a table of its series; returns Prometheus's warnings."""
-    path = reader.document(head)
-    source = (
-        f"read_json({literal(path)}, format = 'unstructured', columns = {_DOCUMENT}, "
-        f"maximum_object_size = {path.stat().st_size + 1024})"
-    )
+def _read_documents(reader: Reader, heads: dict[str, Head]) -> None:
+    """Parse the documents into a temporary table of one row each, and check that each is a range of samples.
+
+    Args:
+        reader: the open reader.
+        heads: the heads by the path of the document, decompressed where it was packed.
+    """
     try:
-        header = reader.connection.execute(
-            f'select status, "errorType", error, data."resultType", warnings from {source}'
-        ).fetchall()
-        _check_answer(head, header)
+        largest = max(Path(name).stat().st_size for name in heads)
         reader.connection.execute(
-            f"create or replace temp table {table} as select unnest(data.result, max_depth := 2) from {source}"
+            f"create or replace temp table {_DOCUMENTS} as "
+            f"from read_json([{', '.join(literal(name) for name in heads)}], format = 'unstructured', "
+            f"columns = {_DOCUMENT}, filename = true, maximum_object_size = {largest + 1024})"
         )
     except duckdb.OutOfMemoryException as error:
         raise IngestError(
-            f"{head.path}: too large a document to read at once. Query a shorter range at a time."
+            f"{_names(heads)}: too large a document to read at once. Query a shorter range at a time."
         ) from error
     except duckdb.Error as error:
         raise IngestError(
-            f"{head.path}: this is not one whole JSON document; it may be cut off. Query and save it again. "
-            f"({_first_line(error)})"
+            f"{_names(heads)}: this is not one whole JSON document of series; it may be cut off. Query and save it "
+            "again."
         ) from error
-    return header[0][-1]
+    answers: dict[str, list[tuple]] = {name: [] for name in heads}
+    for name, *answer in reader.connection.execute(
+        f'select filename, status, "errorType", error, data."resultType", warnings from {_DOCUMENTS}'
+    ).fetchall():
+        answers[name].append(answer)
+    for name, head in heads.items():
+        _check_answer(head, answers[name])
+        warnings = answers[name][0][-1]
+        if warnings:
+            reader.tell(head.path, f"Prometheus warned: {'; '.join(warnings)[:300]}")
+
+
+def _names(heads: dict[str, Head]) -> str:
+    return ", ".join(str(head.path) for head in heads.values())
 
 
 def _check_answer(head: Head, answers: list[tuple]) -> None:
@@ -172,33 +186,47 @@ def _check_answer(head: Head, answers: list[tuple]) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0][:200]
-
-
 def _label(*names: str) -> str:
     values = ", ".join(f"nullif(metric[{literal(name)}], '')" for name in names)
     return f"coalesce({values}, null)"
 
 
-_STEP = """
-with distances as (
+_OWN_LABELS = ", ".join(literal(label) for name in ("exported_namespace", "exported_pod") for label in _LABELS[name])
+_SHAPES = f"""
+with series as (
+    select filename, unnest(data.result, max_depth := 2) from {_DOCUMENTS}
+),
+
+relabelled as (
+    select filename, bool_or(list_has_any(map_keys(metric), [{_OWN_LABELS}])) as is_relabelled
+    from series
+    group by filename
+),
+
+distances as (
     select
+        filename,
         unnest(list_transform(
             range(2, least(len("values"), 1000) + 1),
             lambda position: try_cast("values"[position][1] as decimal(18, 3))
                 - try_cast("values"[position - 1][1] as decimal(18, 3))
         )) as seconds
-    from {table}
+    from series
+),
+
+steps as (
+    select filename, seconds, row_number() over (partition by filename order by count(*) desc, seconds) as place
+    from distances
+    where seconds > 0
+    group by filename, seconds
 )
 
-select seconds
-from distances
-where seconds > 0
-group by seconds
-order by count(*) desc, seconds
-limit 1
+select documents.filename, coalesce(relabelled.is_relabelled, false), steps.seconds
+from {_DOCUMENTS} as documents
+left join relabelled on documents.filename = relabelled.filename
+left join steps on documents.filename = steps.filename and steps.place = 1
 """
+"""SQL of each document's shape: whether the scrape kept its own labels, and the step (null without any distance)."""
 
 _POINTS = """
 select

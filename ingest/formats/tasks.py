@@ -79,8 +79,8 @@ def _first(names: tuple[str, ...]) -> str:
 
 def _outcome(value: str) -> str:
     """SQL of an outcome in the contract's spelling; any other word stays, and quarantines its row."""
-    cases = " ".join(
-        f"when {', '.join(literal(word) for word in words)} then {literal(outcome)}"
-        for outcome, words in OUTCOMES.items()
+    word = f"replace(replace(lower({value}), '_', ' '), '-', ' ')"
+    known = ", ".join(
+        f"{literal(spelling)}: {literal(outcome)}" for outcome, spellings in OUTCOMES.items() for spelling in spellings
     )
-    return f"case replace(replace(lower({value}), '_', ' '), '-', ' ') {cases} else {value} end"
+    return f"coalesce(map {{{known}}}[{word}], {value})"

@@ -31,8 +31,20 @@ def generate(home: Path, *, days: int = 60, scale: float = 1.0, seed: int = 7) -
     """
     import polars as pl
 
-    from ingest.sample import adhoc, bill_files, embedding, fleet, gateway_files, gpu_files, pricing
-    from ingest.sample import selfhosted, support, tables, triage, truth
+    from ingest.sample import (
+        adhoc,
+        bill_files,
+        embedding,
+        fleet,
+        gateway_files,
+        gpu_files,
+        pricing,
+        selfhosted,
+        support,
+        tables,
+        triage,
+        truth,
+    )
     from ingest.sample.files import Files
     from ingest.sample.world import World, epoch_ms
 

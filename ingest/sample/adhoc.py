@@ -21,9 +21,7 @@ def make(world: World) -> tuple[pl.DataFrame, pl.DataFrame]:
     return pl.concat([_untagged(world), _without_id(world), sessions, _experiments(world)]), session_labels
 
 
-def _calls(
-    world: World, random: np.random.Generator, base: float, least: int, models: tuple[str, ...]
-) -> pl.DataFrame:
+def _calls(world: World, random: np.random.Generator, base: float, least: int, models: tuple[str, ...]) -> pl.DataFrame:
     counts = [world.tasks_on(day, base, least=least) for day in world.dates]
     started = traces.arrivals(world, random, LONDON, counts)
     count = len(started)
@@ -61,9 +59,7 @@ def _untagged(world: World) -> pl.DataFrame:
 def _without_id(world: World) -> pl.DataFrame:
     """Calls whose request id the gateway lost as well: they make no task."""
     random = world.random("without id")
-    attempts = schedule(
-        charge(expand(_calls(world, random, WITHOUT_ID_A_DAY, 1, (SMALL,)))), random
-    ).with_columns(
+    attempts = schedule(charge(expand(_calls(world, random, WITHOUT_ID_A_DAY, 1, (SMALL,)))), random).with_columns(
         source=pl.lit("gateway"),
         gateway=pl.lit("bengaluru"),
         request_id=pl.lit(""),

@@ -118,13 +118,7 @@ def expand(steps: pl.DataFrame) -> pl.DataFrame:
     Args:
         steps: rows in task and step order with ``task`` (an integer), ``step_index`` and ``plan``.
     """
-    last = (
-        pl.when(pl.col("plan").is_in(ENDS_TASK))
-        .then(pl.col("step_index"))
-        .min()
-        .over("task")
-        .fill_null(1_000_000)
-    )
+    last = pl.when(pl.col("plan").is_in(ENDS_TASK)).then(pl.col("step_index")).min().over("task").fill_null(1_000_000)
     steps = steps.filter(pl.col("step_index") <= last)
     names = list(PLANS)
     numbers = steps["plan"].replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy()
@@ -141,9 +135,9 @@ def expand(steps: pl.DataFrame) -> pl.DataFrame:
             pl.Series("kind", kinds[numbers[rows], attempt], dtype=pl.String),
         )
         .with_columns(
-            retry_reason=pl.when(
-                (pl.col("attempt_number") > 1) & pl.col("plan").str.starts_with("schema")
-            ).then(pl.lit(SCHEMA)),
+            retry_reason=pl.when((pl.col("attempt_number") > 1) & pl.col("plan").str.starts_with("schema")).then(
+                pl.lit(SCHEMA)
+            ),
             has_retries=pl.col("plan").replace_strict(
                 names, [len(PLANS[name]) > 1 for name in names], return_dtype=pl.Boolean
             ),
@@ -157,11 +151,7 @@ def charge(attempts: pl.DataFrame) -> pl.DataFrame:
     without_output = pl.col("kind").is_in(NO_OUTPUT)
     inputs = ["input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"]
     return attempts.with_columns(
-        *(
-            pl.when(is_nothing).then(0).otherwise(pl.col(name)).alias(name)
-            for name in inputs
-            if name in attempts
-        ),
+        *(pl.when(is_nothing).then(0).otherwise(pl.col(name)).alias(name) for name in inputs if name in attempts),
         *(
             pl.when(without_output).then(0).otherwise(pl.col(name)).alias(name)
             for name in ("output_tokens", "reasoning_tokens", "tool_call_count")
@@ -203,9 +193,7 @@ def schedule(attempts: pl.DataFrame, random: np.random.Generator) -> pl.DataFram
 def finish(attempts: pl.DataFrame, random: np.random.Generator, prefix: str) -> pl.DataFrame:
     """Bring a workload's attempts into the common schema, each with a request id of its own."""
     if "request_id" not in attempts:
-        ids = np.char.add(
-            prefix, np.char.mod("%016x", random.integers(0, 2**63, len(attempts), dtype=np.uint64))
-        )
+        ids = np.char.add(prefix, np.char.mod("%016x", random.integers(0, 2**63, len(attempts), dtype=np.uint64)))
         attempts = attempts.with_columns(pl.Series("request_id", ids, dtype=pl.String))
     columns = []
     for name, type_ in SCHEMA_OF_ATTEMPTS.items():

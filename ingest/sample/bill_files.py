@@ -62,9 +62,7 @@ def write_bills(world: World, fleet: Fleet, files: Files) -> dict[str, dict]:
 def _delivered_at(world: World, delivery: Delivery) -> datetime:
     """The estimate comes two days after the month (or the sample) ends, the bill five days after the estimate."""
     next_month = (delivery.month + timedelta(days=32)).replace(day=1)
-    return midnight(min(next_month, world.end_date)) + timedelta(
-        days=2 if delivery.number == 1 else 7, hours=9
-    )
+    return midnight(min(next_month, world.end_date)) + timedelta(days=2 if delivery.number == 1 else 7, hours=9)
 
 
 _COLUMNS = (

@@ -1,4 +1,4 @@
-"""Three cloud bills, line by line, in millionths of their currency: Mumbai (INR), London (GBP), everything else (USD)."""
+"""Three cloud bills, line by line, in millionths of their currency: Mumbai in INR, London in GBP, the rest in USD."""
 
 from __future__ import annotations
 
@@ -128,9 +128,7 @@ def deliveries(world: World, fleet: Fleet) -> Iterator[Delivery]:
     full = [line for site in SITES for line in _site_lines(world, fleet, site)] + list(_global_lines(world))
     for account in ACCOUNTS.values():
         for month in world.months:
-            of_month = [
-                line for line in full if line.source == account.source and line.billing_month == month
-            ]
+            of_month = [line for line in full if line.source == account.source and line.billing_month == month]
             estimate = [_estimated(line) for line in of_month if line.category == "Usage"]
             yield Delivery(account, month, 1, estimate)
             yield Delivery(
@@ -158,9 +156,7 @@ def _site_lines(world: World, fleet: Fleet, site: Site) -> Iterator[Line]:
             yield from _machine_lines(world, machine)
     commitment_id, committed = COMMITMENTS[site.bill_source]
     used = sum(
-        machine.price
-        for machine in fleet.machines
-        if machine.site is site and machine.purchase_mode == "committed"
+        machine.price for machine in fleet.machines if machine.site is site and machine.purchase_mode == "committed"
     )
     for day in world.dates:
         start, month = _day(day), day.replace(day=1)

@@ -8,7 +8,6 @@ demand, a re-ranker on a commitment, and a notebook machine.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -116,9 +115,7 @@ BATCH = Service("nightly-distil", "research", None, 0.85, is_serving=False)
 UNWATCHED = Service("legacy-ocr", "search", None, 0.0, is_serving=False)
 SCREENING = Service("merchant-screening", "fraud", QWEN, 0.12)
 CASE_RERANK = Service("case-rerank", "fraud", RERANKER, 0.05)
-NOTEBOOK = Service(
-    "notebook", "research", None, 0.15, (9 * HOUR_SECONDS, 11 * HOUR_SECONDS), is_serving=False
-)
+NOTEBOOK = Service("notebook", "research", None, 0.15, (9 * HOUR_SECONDS, 11 * HOUR_SECONDS), is_serving=False)
 
 BATCH_SECONDS = (20 * HOUR_SECONDS, 23 * HOUR_SECONDS)
 _BATCH_TAIL_SECONDS = 1_800
@@ -155,35 +152,49 @@ def build(world: World) -> Fleet:
     start, end = (epoch_ms(day) // SECOND_MS for day in (world.first_date, world.end_date))
     machines, evictions = _spot_machines(world, start, end)
 
-    def machine(
-        site: Site, resource: str, host: str, kind: tuple, price: int, service: Service, **more
-    ) -> Machine:
+    def machine(site: Site, resource: str, host: str, kind: tuple, price: int, service: Service, **more) -> Machine:
         instance, gpu, memory, count = kind
         values = {"started_at": start, "ended_at": end, "purchase_mode": "on_demand", **more}
-        return Machine(
-            site, resource, host, instance, gpu, memory, count, price=price, service=service, **values
-        )
+        return Machine(site, resource, host, instance, gpu, memory, count, price=price, service=service, **values)
 
     l40s = ("g6e.xlarge", "NVIDIA L40S", 46_068, 1)
     l4 = ("g6.xlarge", "NVIDIA L4", 23_034, 1)
     a10g = ("g5.xlarge", "NVIDIA A10G", 23_028, 1)
     h100s = ("p5.48xlarge", "NVIDIA H100 80GB HBM3", 81_559, 8)
     later = start + world.days // 6 * DAY_SECONDS
+    mumbai, london = MUMBAI, LONDON_SITE
     machines += [
-        machine(MUMBAI, "i-0b1a7c40000000c1", "ip-10-20-1-11", l40s, 214_600_000, CHAT),
-        machine(MUMBAI, "i-0b1a7c40000000c2", "ip-10-20-1-12", l4, 61_800_000, KB_RERANK, purchase_mode="committed"),
-        machine(MUMBAI, "i-0b1a7c40000000f1", "ip-10-20-1-40", h100s, 5_412_000_000, BATCH, daily_seconds=BATCH_SECONDS),
-        machine(MUMBAI, "i-0b1a7c40000000e1", "ip-10-20-1-77", l4, 92_400_000, UNWATCHED, started_at=later, is_sampled=False),
-        machine(LONDON_SITE, "i-04f0d2e0000000d1", "i-04f0d2e0000000d1", l40s, 1_960_000, SCREENING, is_named_in_bill=True),
+        machine(mumbai, "i-0b1a7c40000000c1", "ip-10-20-1-11", l40s, 214_600_000, CHAT),
+        machine(mumbai, "i-0b1a7c40000000c2", "ip-10-20-1-12", l4, 61_800_000, KB_RERANK, purchase_mode="committed"),
         machine(
-            LONDON_SITE, "i-04f0d2e0000000d2", "ip-10-40-2-12", a10g, 720_000, CASE_RERANK,
-            purchase_mode="committed", has_profiling=False, has_daily_lines=True,
+            mumbai, "i-0b1a7c40000000f1", "ip-10-20-1-40", h100s, 5_412_000_000, BATCH, daily_seconds=BATCH_SECONDS
         ),
         machine(
-            LONDON_SITE, "i-04f0d2e0000000d3", "ip-10-40-2-31", a10g, 1_060_000, NOTEBOOK,
-            daily_seconds=(7 * HOUR_SECONDS, 16 * HOUR_SECONDS), has_daily_lines=True,
+            mumbai, "i-0b1a7c40000000e1", "ip-10-20-1-77", l4, 92_400_000, UNWATCHED, started_at=later, is_sampled=False
         ),
-    ]  # fmt: skip
+        machine(london, "i-04f0d2e0000000d1", "i-04f0d2e0000000d1", l40s, 1_960_000, SCREENING, is_named_in_bill=True),
+        machine(
+            london,
+            "i-04f0d2e0000000d2",
+            "ip-10-40-2-12",
+            a10g,
+            720_000,
+            CASE_RERANK,
+            purchase_mode="committed",
+            has_profiling=False,
+            has_daily_lines=True,
+        ),
+        machine(
+            london,
+            "i-04f0d2e0000000d3",
+            "ip-10-40-2-31",
+            a10g,
+            1_060_000,
+            NOTEBOOK,
+            daily_seconds=(7 * HOUR_SECONDS, 16 * HOUR_SECONDS),
+            has_daily_lines=True,
+        ),
+    ]
     fleet = Fleet(machines, evictions)
     random = world.random("gpu samples")
     fleet.samples = {site.name: _site_samples(world, random, site, machines) for site in SITES}
@@ -263,9 +274,7 @@ def held(machine: Machine, world: World) -> list[tuple[int, int]]:
     return joined
 
 
-def _site_samples(
-    world: World, random: np.random.Generator, site: Site, machines: list[Machine]
-) -> pl.DataFrame:
+def _site_samples(world: World, random: np.random.Generator, site: Site, machines: list[Machine]) -> pl.DataFrame:
     """One row per GPU and scrape: activity in hundredths, and the pod that held the GPU, if any."""
     frames = []
     for machine in machines:

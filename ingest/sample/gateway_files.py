@@ -36,31 +36,39 @@ MALFORMED = (
     (
         "not a time",
         "started_at",
-        '{"request_id":"chatcmpl-broken2","call_type":"acompletion","spend":0.01,"prompt_tokens":120,'
-        '"completion_tokens":8,"startTime":1787223600,"endTime":1787223601,"model":"gpt-5-mini",'
-        '"custom_llm_provider":"openai","status":"success","metadata":{}}',
+        (
+            '{"request_id":"chatcmpl-broken2","call_type":"acompletion","spend":0.01,"prompt_tokens":120,'
+            '"completion_tokens":8,"startTime":1787223600,"endTime":1787223601,"model":"gpt-5-mini",'
+            '"custom_llm_provider":"openai","status":"success","metadata":{}}'
+        ),
     ),
     (
         "negative",
         "input_tokens",
-        '{"request_id":"chatcmpl-broken3","call_type":"acompletion","spend":0.0,"prompt_tokens":-5,'
-        '"completion_tokens":8,"startTime":"{DAY} 10:00:00.000","endTime":"{DAY} 10:00:01.000","model":"gpt-5-mini",'
-        '"custom_llm_provider":"openai","status":"success","metadata":{}}',
+        (
+            '{"request_id":"chatcmpl-broken3","call_type":"acompletion","spend":0.0,"prompt_tokens":-5,'
+            '"completion_tokens":8,"startTime":"{DAY} 10:00:00.000","endTime":"{DAY} 10:00:01.000",'
+            '"model":"gpt-5-mini","custom_llm_provider":"openai","status":"success","metadata":{}}'
+        ),
     ),
     (
         "cached above input",
         "cache_read_tokens",
-        '{"request_id":"chatcmpl-broken4","call_type":"acompletion","spend":0.0,"prompt_tokens":100,'
-        '"completion_tokens":8,"startTime":"{DAY} 10:00:00.000","endTime":"{DAY} 10:00:01.000","model":"gpt-5-mini",'
-        '"custom_llm_provider":"openai","status":"success",'
-        '"metadata":{"usage_object":{"prompt_tokens_details":{"cached_tokens":4000}}}}',
+        (
+            '{"request_id":"chatcmpl-broken4","call_type":"acompletion","spend":0.0,"prompt_tokens":100,'
+            '"completion_tokens":8,"startTime":"{DAY} 10:00:00.000","endTime":"{DAY} 10:00:01.000",'
+            '"model":"gpt-5-mini","custom_llm_provider":"openai","status":"success",'
+            '"metadata":{"usage_object":{"prompt_tokens_details":{"cached_tokens":4000}}}}'
+        ),
     ),
     (
         "before started_at",
         "ended_at",
-        '{"request_id":"chatcmpl-broken5","call_type":"acompletion","spend":0.0,"prompt_tokens":100,'
-        '"completion_tokens":8,"startTime":"{DAY} 10:00:00.000","endTime":"{DAY} 09:59:00.000","model":"gpt-5-mini",'
-        '"custom_llm_provider":"openai","status":"success","metadata":{}}',
+        (
+            '{"request_id":"chatcmpl-broken5","call_type":"acompletion","spend":0.0,"prompt_tokens":100,'
+            '"completion_tokens":8,"startTime":"{DAY} 10:00:00.000","endTime":"{DAY} 09:59:00.000",'
+            '"model":"gpt-5-mini","custom_llm_provider":"openai","status":"success","metadata":{}}'
+        ),
     ),
 )
 
@@ -129,9 +137,7 @@ def write_embeddings(world: World, attempts: pl.DataFrame, files: Files) -> dict
     )
     for day_number, text in days.iter_rows():
         day = date(1970, 1, 1) + timedelta(days=day_number)
-        files.write(
-            f"landing/embeddings/embed_{day}.jsonl", text + "\n", midnight(day) + timedelta(days=1, hours=2)
-        )
+        files.write(f"landing/embeddings/embed_{day}.jsonl", text + "\n", midnight(day) + timedelta(days=1, hours=2))
     return {
         "contract": "llm_calls",
         "files": len(days),
@@ -252,9 +258,7 @@ def _metadata() -> pl.Expr:
                     when(is_anthropic & (writes > 0), "cache_write_1h_tokens", "ephemeral_1h_input_tokens"),
                 ).alias("cache_creation_token_details"),
             ).alias("prompt_tokens_details"),
-            pl.struct(when(answered, "reasoning_tokens", "reasoning_tokens")).alias(
-                "completion_tokens_details"
-            ),
+            pl.struct(when(answered, "reasoning_tokens", "reasoning_tokens")).alias("completion_tokens_details"),
         ).alias("usage_object"),
         pl.struct(
             *(

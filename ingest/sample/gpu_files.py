@@ -70,9 +70,7 @@ def _write_site(world: World, site: Site, samples: pl.DataFrame, files: Files) -
                 + "\n]}}\n"
             )
             path = f"landing/gpu/{site.name}/{start:%Y-%m-%d}/{metric}.json"
-            files.write(
-                path, content, min(start + timedelta(days=site.export_days), end) + timedelta(minutes=20)
-            )
+            files.write(path, content, min(start + timedelta(days=site.export_days), end) + timedelta(minutes=20))
             written += 1
     return {
         "contract": "gpu_samples",
@@ -130,9 +128,7 @@ def write_inventory(world: World, fleet: Fleet, files: Files) -> dict[str, dict]
     links = [_LINK_HEADER]
     windows = [_WINDOW_HEADER]
     for machine in fleet.machines:
-        machine_ends = (
-            _moment(machine.ended_at) if machine.ended_at < epoch_ms(world.end_date) // SECOND_MS else ""
-        )
+        machine_ends = _moment(machine.ended_at) if machine.ended_at < epoch_ms(world.end_date) // SECOND_MS else ""
         if machine.is_sampled and not machine.is_named_in_bill:
             node = f"{machine.hostname}.{machine.site.region}.compute.internal"
             links.append(
@@ -151,9 +147,10 @@ def write_inventory(world: World, fleet: Fleet, files: Files) -> dict[str, dict]
                 )
     events = [_EVENT_HEADER]
     for eviction in fleet.evictions:
+        evicted = f"{eviction.resource_id},{eviction.replica_id}"
         events += [
-            f"{eviction.resource_id},{eviction.replica_id},spot-notice,{_moment(eviction.at - 120)},aws instance metadata",
-            f"{eviction.resource_id},{eviction.replica_id},spot-terminated,{_moment(eviction.at)},aws instance metadata",
+            f"{evicted},spot-notice,{_moment(eviction.at - 120)},aws instance metadata",
+            f"{evicted},spot-terminated,{_moment(eviction.at)},aws instance metadata",
             f",{eviction.next_replica_id},pod-restarted,{_moment(eviction.next_ready_at)},kubernetes events",
         ]
     counts = {}

@@ -48,9 +48,7 @@ def price(attempts: pl.DataFrame) -> pl.DataFrame:
             of_model = np.where(is_model, tokens[name], 0)
             early_cost += of_model * (before or 0)
             cost += of_model * np.where(is_later, after or 0, before or 0)
-    is_own = attempts["model"].is_in(
-        [model.name for model in MODELS.values() if model.provider == "hosted_vllm"]
-    )
+    is_own = attempts["model"].is_in([model.name for model in MODELS.values() if model.provider == "hosted_vllm"])
     return attempts.with_columns(
         cost=pl.when(pl.Series(is_priced)).then(pl.Series(cost)),
         list_cost=pl.when(pl.Series(is_priced)).then(pl.Series(early_cost)),

@@ -49,11 +49,7 @@ def _service(
     started = np.concatenate([started, planted])
     count = len(started)
     is_rerank = call_kind == "rerank"
-    output = (
-        np.zeros(count, np.int64)
-        if is_rerank
-        else traces.lengths(random, traces.AZURE_CONVERSATION_OUTPUT, count)
-    )
+    output = np.zeros(count, np.int64) if is_rerank else traces.lengths(random, traces.AZURE_CONVERSATION_OUTPUT, count)
     calls = pl.DataFrame(
         {
             "task": np.arange(count),
@@ -88,7 +84,7 @@ def _service(
 
 
 def _away_from_evictions(started: np.ndarray, evictions: list, is_spot: bool) -> np.ndarray:
-    """Nothing is sent in the minutes around an eviction but the call that shows it; callers wait for the next replica."""
+    """Around an eviction nothing is sent but the call that shows it; callers wait for the next replica."""
     if not is_spot:
         return started
     started = started.copy()
@@ -119,9 +115,7 @@ def _around_evictions(attempts: pl.DataFrame, evictions: list, first_planted: in
         ended_ms=pl.when(is_lost)
         .then(pl.col("evicted_ms"))
         .otherwise(pl.coalesce("new_start", "started_ms") + pl.col("duration_ms")),
-        first_token_ms=pl.col("first_token_ms")
-        - pl.col("started_ms")
-        + pl.coalesce("new_start", "started_ms"),
+        first_token_ms=pl.col("first_token_ms") - pl.col("started_ms") + pl.coalesce("new_start", "started_ms"),
     )
 
 

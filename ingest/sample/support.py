@@ -89,9 +89,7 @@ def _tickets(world: World, random: np.random.Generator) -> pl.DataFrame:
     plan[is_retried] = "schema"
     plan[is_retried & (turn == 3)] = "schema_twice"
     plan[is_retried & (turn == 6)] = "schema_abandoned"
-    outcome = random.choice(
-        ["success", "escalated", "failure", ""], count, p=[0.85, 0.09, 0.04, 0.02]
-    ).astype(object)
+    outcome = random.choice(["success", "escalated", "failure", ""], count, p=[0.85, 0.09, 0.04, 0.02]).astype(object)
     is_abandoned = plan == "schema_abandoned"
     outcome[is_abandoned] = np.where(task[is_abandoned] // 80 % 2 == 0, "failure", "")
     days = (started - epoch_ms(world.first_date)) // 86_400_000
@@ -106,9 +104,7 @@ def _tickets(world: World, random: np.random.Generator) -> pl.DataFrame:
             "question": np.where(
                 faq > 0, faq_question[faq], traces.lengths(random, traces.AZURE_CONVERSATION_INPUT, count)
             ),
-            "context": np.where(
-                faq > 0, faq_context[faq], traces.lengths(random, traces.AZURE_CODE_INPUT, count)
-            ),
+            "context": np.where(faq > 0, faq_context[faq], traces.lengths(random, traces.AZURE_CODE_INPUT, count)),
             "confidence": confidence,
             "answer_plan": plan,
             "outcome": pl.Series(outcome, dtype=pl.String).replace("", None),
@@ -127,14 +123,8 @@ def _steps(tickets: pl.DataFrame, random: np.random.Generator) -> pl.DataFrame:
     answer = traces.lengths(random, traces.AZURE_CONVERSATION_OUTPUT, count)
     thought = random.integers(1, 5, count) * 128
     tool_result = random.integers(60, 900, count)
-    main_model = (
-        pl.when(pl.col("confidence") >= _SMALL_FROM_CONFIDENCE)
-        .then(pl.lit(SMALL))
-        .otherwise(pl.lit(FLAGSHIP))
-    )
-    step_plan = pl.Series(
-        "step_plan", np.where(random.random(count) < 0.006, "rate_limited", OK), dtype=pl.String
-    )
+    main_model = pl.when(pl.col("confidence") >= _SMALL_FROM_CONFIDENCE).then(pl.lit(SMALL)).otherwise(pl.lit(FLAGSHIP))
+    step_plan = pl.Series("step_plan", np.where(random.random(count) < 0.006, "rate_limited", OK), dtype=pl.String)
     is_main = step.is_in(["reason", "answer"])
     return steps.with_columns(
         pl.Series("step_name", np.array(_STEPS)[number]),
@@ -152,9 +142,7 @@ def _steps(tickets: pl.DataFrame, random: np.random.Generator) -> pl.DataFrame:
         .when(step == "judge")
         .then(pl.lit(HAIKU))
         .otherwise(main_model),
-        call_kind=step.replace_strict(
-            {"retrieve": "retrieval", "reason": "llm", "answer": "llm", "judge": "judge"}
-        ),
+        call_kind=step.replace_strict({"retrieve": "retrieval", "reason": "llm", "answer": "llm", "judge": "judge"}),
         call_type=pl.when(step == "retrieve").then(pl.lit("aembedding")).otherwise(pl.lit("acompletion")),
         input_tokens=pl.when(step == "retrieve")
         .then(pl.col("question"))
@@ -170,10 +158,7 @@ def _steps(tickets: pl.DataFrame, random: np.random.Generator) -> pl.DataFrame:
         .when(step == "answer")
         .then(pl.col("answer_tokens"))
         .otherwise(12 + pl.col("answer_tokens") // 16),
-        reasoning_tokens=pl.when(step == "reason")
-        .then(pl.col("thought_tokens"))
-        .when(step == "answer")
-        .then(0),
+        reasoning_tokens=pl.when(step == "reason").then(pl.col("thought_tokens")).when(step == "answer").then(0),
         tool_call_count=pl.when(step == "reason").then(1).when(is_main).then(0),
         prompt_hash=pl.when(is_main).then(
             pl.when(pl.col("faq").is_not_null())
@@ -190,9 +175,7 @@ def _steps(tickets: pl.DataFrame, random: np.random.Generator) -> pl.DataFrame:
 
 def _cached(attempts: pl.DataFrame, world: World) -> pl.DataFrame:
     """Prefix reads and writes from the hour on which caching was switched on."""
-    shares_prefix = pl.col("prefix_tokens").is_not_null() & (
-        pl.col("started_ms") >= epoch_ms(world.caching_on)
-    )
+    shares_prefix = pl.col("prefix_tokens").is_not_null() & (pl.col("started_ms") >= epoch_ms(world.caching_on))
     reached = shares_prefix & (pl.col("input_tokens") > 0)
     return attempts.with_columns(is_warm(attempts, shares_prefix, 300)).with_columns(
         cache_read_tokens=pl.when(pl.col("is_warm")).then(SHARED_PREFIX_TOKENS).otherwise(0),

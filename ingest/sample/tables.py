@@ -51,9 +51,7 @@ def write_tasks(labels: pl.DataFrame, files: Files) -> dict:
     days = lines.group_by("day", maintain_order=True).agg(pl.col("line").str.join("\n"))
     for day_number, text in days.iter_rows():
         day = date(1970, 1, 1) + timedelta(days=day_number)
-        files.write(
-            f"landing/tasks/tasks_{day}.jsonl", text + "\n", midnight(day) + timedelta(days=1, hours=3)
-        )
+        files.write(f"landing/tasks/tasks_{day}.jsonl", text + "\n", midnight(day) + timedelta(days=1, hours=3))
     return _count("tasks", len(every), len(days))
 
 
@@ -81,9 +79,7 @@ def write_evals(world: World, files: Files) -> dict:
     ):
         drawn = random.random(EVAL_ITEMS)
         first_right = drawn < both + only_first
-        second_right = (drawn < both) | (
-            (drawn >= both + only_first) & (drawn < both + only_first + only_second)
-        )
+        second_right = (drawn < both) | ((drawn >= both + only_first) & (drawn < both + only_first + only_second))
         sure = np.where(second_right, random.beta(6, 2, EVAL_ITEMS), random.beta(3, 3, EVAL_ITEMS)).round(3)
         for item in range(EVAL_ITEMS):
             for (variant, model, dtype, cost), right in zip(
@@ -184,7 +180,6 @@ sources:
   gpu_events: {path: landing/inventory/gpu_events.csv, format: mapping, mapping: mappings/gpu_events.yml}
   evals: {path: landing/evals, format: mapping, mapping: mappings/evals.yml}
   fx_rates: {path: landing/fx, format: mapping, mapping: mappings/fx_rates.yml}
-currency: {display: [USD, INR, GBP]}
 limits: {quarantined_ratio: 0.01}
 """
 

@@ -35,9 +35,7 @@ DUTY_LEVELS = (0.0, 0.50, 0.55, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 0.95, 
 DUTY_PERCENT = (0.0, 0.0, 1.1, 7.3, 11.2, 15.0, 18.5, 22.4, 24.7, 27.5, 37.3, 51.7, 65.7, 84.3, 99.5)
 
 
-def lengths(
-    random: np.random.Generator, quantiles: tuple[int, ...], count: int, *, most: int = 60_000
-) -> np.ndarray:
+def lengths(random: np.random.Generator, quantiles: tuple[int, ...], count: int, *, most: int = 60_000) -> np.ndarray:
     """Token counts that follow a trace's quantiles, interpolated between them and cut at ``most``."""
     drawn = np.interp(random.random(count), LEVELS, quantiles)
     return np.minimum(np.rint(drawn), most).astype(np.int64)

@@ -61,9 +61,7 @@ def _alerts(world: World, random: np.random.Generator) -> pl.DataFrame:
     task = np.arange(count)
     turn = task % 10
     complexity = np.where(turn == 0, "high", np.where(turn <= 3, "medium", "low"))
-    rounds = np.where(
-        turn == 0, random.integers(10, 15, count), np.where(turn <= 3, random.integers(3, 6, count), 1)
-    )
+    rounds = np.where(turn == 0, random.integers(10, 15, count), np.where(turn <= 3, random.integers(3, 6, count), 1))
     escalates = random.random(count) < np.where(turn == 0, 0.5, np.where(turn <= 3, 0.2, 0.05))
     plan = np.full(count, "", dtype=object)
     plan[task % 23 == 4] = "timeout_abandoned"
@@ -89,9 +87,7 @@ def _alerts(world: World, random: np.random.Generator) -> pl.DataFrame:
             "alert_tokens": traces.lengths(random, traces.AZURE_CODE_INPUT, count),
             "task_plan": plan,
             "outcome": pl.Series(outcome, dtype=pl.String).replace("", None),
-            "customer": np.char.add(
-                "merchant-", np.char.mod("%03d", np.minimum(random.geometric(0.03, count), 250))
-            ),
+            "customer": np.char.add("merchant-", np.char.mod("%03d", np.minimum(random.geometric(0.03, count), 250))),
         }
     )
 
@@ -143,9 +139,7 @@ def _steps(alerts: pl.DataFrame, random: np.random.Generator) -> pl.DataFrame:
         pl.Series("thought_tokens", thought),
         pl.Series("is_implicitly_cached", random.random(count) < 0.4),
     ).with_columns(
-        model=step.replace_strict(
-            {"classify": FLASH, "enrich": HAIKU, "reclassify": SONNET, "escalate": FLAGSHIP}
-        ),
+        model=step.replace_strict({"classify": FLASH, "enrich": HAIKU, "reclassify": SONNET, "escalate": FLAGSHIP}),
         input_tokens=pl.when(step == "classify")
         .then(2_500 + alert)
         .when(step == "enrich")
@@ -189,9 +183,7 @@ def _cached(attempts: pl.DataFrame) -> pl.DataFrame:
         .when((pl.col("step_name") == "classify") & reached & pl.col("is_implicitly_cached"))
         .then(2_048)
         .otherwise(0),
-        cache_write_1h_tokens=pl.when(is_loop & reached & ~pl.col("is_warm"))
-        .then(_PREFIX_TOKENS)
-        .otherwise(0),
+        cache_write_1h_tokens=pl.when(is_loop & reached & ~pl.col("is_warm")).then(_PREFIX_TOKENS).otherwise(0),
         cache_write_5m_tokens=pl.when(is_loop & reached)
         .then(pl.when(is_first_round).then(pl.col("alert_tokens") + _ROUND_TOKENS).otherwise(_ROUND_TOKENS))
         .otherwise(0),

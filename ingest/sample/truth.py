@@ -159,9 +159,10 @@ def write_truth(
 
 def judge(attempts: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     """Each attempt with its task, final labels, status, cause, and what its step and task made of it."""
-    labelled = labels.select(
+    # a task whose outcome nobody wrote down is not in the task lists at all
+    labelled = labels.filter(pl.col("outcome").is_not_null()).select(
         "task_id",
-        pl.col("outcome").fill_null("unknown"),
+        "outcome",
         pl.col("task_type").alias("listed_task_type"),
         pl.col("team").alias("listed_team"),
         "complexity",
@@ -183,9 +184,7 @@ def judge(attempts: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
         .join(labelled, on="task_id", how="left", maintain_order="left")
         .with_columns(
             outcome=pl.col("outcome").fill_null("unknown"),
-            team=pl.coalesce("team_label", "team_alias")
-            .replace(TEAM_ALIASES)
-            .fill_null(pl.col("listed_team")),
+            team=pl.coalesce("team_label", "team_alias").replace(TEAM_ALIASES).fill_null(pl.col("listed_team")),
             task_type=pl.col("task_type").replace(TASK_TYPE_ALIASES).fill_null(pl.col("listed_task_type")),
         )
         .with_columns(pl.col("team").fill_null(UNTAGGED), pl.col("task_type").fill_null(UNTAGGED))
@@ -204,9 +203,7 @@ def judge(attempts: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
         .when(pl.col("kind") == SCHEMA)
         .then(pl.lit("rejected"))
         .otherwise(pl.lit("failed")),
-        cause=pl.when(is_failed).then(
-            pl.when(pl.col("has_labels")).then(pl.col("kind")).otherwise(pl.lit("unknown"))
-        ),
+        cause=pl.when(is_failed).then(pl.when(pl.col("has_labels")).then(pl.col("kind")).otherwise(pl.lit("unknown"))),
     )
     last = (
         calls.filter(~pl.col("is_failed"))
@@ -307,9 +304,7 @@ def _retries(calls: pl.DataFrame) -> pl.DataFrame:
         _usd("final_success_cost_usd", pl.col("is_final")),
         _usd("total_cost_usd"),
     ]
-    table = calls.group_by(keys).agg(
-        pl.len().alias("attempts"), failed.sum().alias("failed_attempts"), *money_columns
-    )
+    table = calls.group_by(keys).agg(pl.len().alias("attempts"), failed.sum().alias("failed_attempts"), *money_columns)
     names = [name for name in table.columns if name.endswith("_usd")]
     return table.sort(keys).with_columns(pricing.usd_column(name) for name in names)
 
@@ -424,7 +419,7 @@ def _gpu_totals(days: pl.DataFrame) -> pl.DataFrame:
 
 
 def _invoices(lines: list[bills.Line], rates: Rates) -> pl.DataFrame:
-    """Billed and effective totals by billing month, account and kind of line, with the invoice's total as its own row."""
+    """Billed and effective totals by billing month, account and kind of line; the invoice's total is its own row."""
     sums: dict[tuple, dict] = {}
     for line in lines:
         account = bills.ACCOUNTS[line.source]

@@ -117,9 +117,7 @@ class World:
 
     def __post_init__(self) -> None:
         if not MINIMUM_DAYS <= self.days <= FULL_DAYS:
-            raise ValueError(
-                f"days is {self.days}; the sample company has {MINIMUM_DAYS} to {FULL_DAYS} days."
-            )
+            raise ValueError(f"days is {self.days}; the sample company has {MINIMUM_DAYS} to {FULL_DAYS} days.")
         if not 0 < self.scale <= 10:
             raise ValueError(f"scale is {self.scale}; give a number above 0 and up to 10.")
 
@@ -197,9 +195,7 @@ class World:
         """How much more the company asks of its models, once they are cheaper."""
         return min(1.6, 1.0 + 0.03 * max(0, (day - PRICE_CUT).days))
 
-    def tasks_on(
-        self, day: date, base: float, *, least: int, weekend: float = 0.55, grows: bool = True
-    ) -> int:
+    def tasks_on(self, day: date, base: float, *, least: int, weekend: float = 0.55, grows: bool = True) -> int:
         """How many tasks start on a day: the base count by weekday, growth and scale, and never below ``least``."""
         weekday_share = weekend if day.weekday() >= 5 else 1.0
         return max(least, round(base * weekday_share * (self.growth(day) if grows else 1.0) * self.scale))

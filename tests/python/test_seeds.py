@@ -54,11 +54,7 @@ def read(name: str) -> list[dict[str, str]]:
 
 
 def duplicates(rows: list[dict[str, str]], *key: str) -> list[tuple[str, ...]]:
-    return [
-        value
-        for value, count in Counter(tuple(row[part] for part in key) for row in rows).items()
-        if count > 1
-    ]
+    return [value for value, count in Counter(tuple(row[part] for part in key) for row in rows).items() if count > 1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,9 +102,7 @@ def test_periods_of_a_price_follow_each_other_without_overlap() -> None:
         assert moment.fullmatch(row["valid_from"]) and moment.fullmatch(row["valid_to"]), row
         start, end = row["valid_from"] or OPEN_START, row["valid_to"] or OPEN_END
         assert start < end, row
-        key = tuple(
-            row[part] for part in ("provider", "model", "service_tier", "context_above_tokens", "component")
-        )
+        key = tuple(row[part] for part in ("provider", "model", "service_tier", "context_above_tokens", "component"))
         periods[key].append((start, end))
     for key, spans in periods.items():
         for (_, end), (start, _) in pairwise(sorted(spans)):
@@ -152,8 +146,7 @@ def test_gemini_3_pro_preview_prices(provider: str) -> None:
     prices = {
         (row["context_above_tokens"], row["component"]): Decimal(row["usd_per_million"])
         for row in read("price_book")
-        if (row["provider"], row["model"], row["service_tier"])
-        == (provider, "gemini-3-pro-preview", "standard")
+        if (row["provider"], row["model"], row["service_tier"]) == (provider, "gemini-3-pro-preview", "standard")
     }
     for context, expected in {"0": ("2", "0.2", "12"), "200000": ("4", "0.4", "18")}.items():
         found = tuple(prices[context, component] for component in ("input", "cache_read", "output"))
@@ -164,8 +157,7 @@ def test_the_sol_cut_is_dated() -> None:
     periods = {
         (row["component"], row["valid_from"], row["valid_to"]): Decimal(row["usd_per_million"])
         for row in read("price_book")
-        if (row["model"], row["service_tier"], row["context_above_tokens"])
-        == ("gpt-5.6-sol", "standard", "0")
+        if (row["model"], row["service_tier"], row["context_above_tokens"]) == ("gpt-5.6-sol", "standard", "0")
     }
     cut = "2026-08-21 00:00:00"
     for component, before, after in (

@@ -3,41 +3,56 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ingest import reading
+from ingest.formats import FORMATS
 from ingest.lake import Lake
-from ingest.runner import BatchResult, IngestRequest, ingest
+from ingest.runner import IngestRequest, ingest
 from tests.python.conftest import spend_log_row, write_json_lines
+from tests.python.ingest.helpers import (
+    MARKER,
+    assert_nowhere,
+    bill_line,
+    bring,
+    gpu_answer,
+    gpu_series,
+    write_answer,
+    write_csv,
+    write_lines,
+)
 
 QUARANTINE = "file_name, line_number, column_name, reason"
-
-
-def bring(tmp_path: Path, path: Path, format_name: str = "litellm_spend_logs", **changes: object) -> BatchResult:
-    """Ingest one path into the test's lake and check that every row is accounted for."""
-    [result] = ingest(tmp_path / "lake", [IngestRequest("gateway", path, format_name, **changes)])
-    assert result.rows_read == result.rows_loaded + result.rows_quarantined + result.rows_skipped
-    return result
 
 
 def lines_of(*rows: dict) -> list[str]:
     return [json.dumps(row) for row in rows]
 
 
-def write_lines(path: Path, lines: list[str], end: str = "\n") -> Path:
-    path.write_text(end.join(lines) + end, encoding="utf-8", newline="")
-    return path
+@pytest.fixture(params=["small", "large"])
+def file_size(request, monkeypatch):
+    """Small files are read with care from the start, large ones only when the fast reader gives up: test both."""
+    if request.param == "large":
+        monkeypatch.setattr(reading, "_SMALL_BYTES", 0)
 
 
+both_sizes = pytest.mark.usefixtures("file_size")
+
+
+@both_sizes
 def test_a_half_written_json_line(tmp_path, lake_rows):
     first, second, third = lines_of(spend_log_row("r1"), spend_log_row("r2"), spend_log_row("r3"))
     path = write_lines(tmp_path / "calls.jsonl", [first, second[:90], third])
 
-    result = bring(tmp_path, path)
+    result = bring(tmp_path, path, "litellm_spend_logs")
 
     assert (result.rows_read, result.rows_loaded, result.rows_quarantined) == (3, 2, 1)
     assert lake_rows("llm_calls", "call_id") == [("r1",), ("r3",)]
@@ -62,10 +77,11 @@ def test_a_half_written_first_or_last_line_does_not_hide_the_format(tmp_path, la
     assert lake_rows("quarantined_rows", QUARANTINE) == [("calls.jsonl", number + 1, None, "not valid JSON")]
 
 
+@both_sizes
 def test_json_that_is_not_an_object(tmp_path, lake_rows):
     path = write_lines(tmp_path / "calls.jsonl", [*lines_of(spend_log_row("r1")), "[1, 2]", "", "17"])
 
-    result = bring(tmp_path, path)
+    result = bring(tmp_path, path, "litellm_spend_logs")
 
     assert (result.rows_read, result.rows_loaded) == (3, 1)
     assert lake_rows("quarantined_rows", QUARANTINE) == [
@@ -106,14 +122,19 @@ def test_json_that_is_not_an_object(tmp_path, lake_rows):
         ({"spend": -0.01}, "reported_cost", "negative"),
         ({"labels": {"step_index": "third"}}, "step_index", "not a whole number"),
         ({"labels": {"router_confidence": "NaN"}}, "router_confidence", "not a number"),
+        # numbers beyond what a column holds cost their row, never the file
+        ({"prompt_tokens": 9223372036854775807}, "input_tokens", "not a whole number"),
+        ({"prompt_tokens": 10**30}, "input_tokens", "not a whole number"),
+        ({"spend": 1e30}, "reported_cost", "not a number"),
     ],
 )
+@both_sizes
 def test_a_wrong_value_costs_its_row_only(tmp_path, lake_rows, changes, column, reason):
     path = write_json_lines(
         tmp_path / "calls.jsonl", [spend_log_row("r1"), spend_log_row("r2", **changes), spend_log_row("r3")]
     )
 
-    result = bring(tmp_path, path)
+    result = bring(tmp_path, path, "litellm_spend_logs")
 
     assert (result.rows_read, result.rows_loaded, result.rows_quarantined) == (3, 2, 1)
     assert lake_rows("llm_calls", "call_id") == [("r1",), ("r3",)]
@@ -124,12 +145,13 @@ def test_cached_above_input_is_right_where_the_source_says_so(tmp_path, lake_row
     row = spend_log_row("r1", prompt_tokens=100, usage={"prompt_tokens_details": {"cached_tokens": 900}})
     path = write_json_lines(tmp_path / "calls.jsonl", [row])
 
-    result = bring(tmp_path, path, token_convention=(False, None))
+    result = bring(tmp_path, path, "litellm_spend_logs", token_convention=(False, None))
 
     assert result.rows_loaded == 1
     assert lake_rows("llm_calls", "uncached_input_tokens, cache_read_tokens") == [(100, 900)]
 
 
+@both_sizes
 def test_a_truncated_gzip_keeps_the_lines_before_the_break(tmp_path, lake_rows):
     rows = [spend_log_row(f"r{number:05}", labels={"prompt_hash": f"{number * 7919:x}"}) for number in range(5000)]
     whole = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -169,19 +191,21 @@ def test_a_gzip_without_the_usual_ending_and_a_plain_file_with_it(tmp_path, lake
     assert lake_rows("llm_calls", "call_id") == [("r1",), ("r2",)]
 
 
+@both_sizes
 def test_bytes_that_are_not_utf_8(tmp_path, lake_rows):
     lines = lines_of(spend_log_row("r1"), spend_log_row("r2", team_id="caf\u00e9"), spend_log_row("r3"))
     lines[1] = lines[1].replace("\\u00e9", "\u00e9")
     path = tmp_path / "calls.jsonl"
     path.write_bytes("\n".join(lines).encode("latin-1") + b"\n")
 
-    result = bring(tmp_path, path)
+    result = bring(tmp_path, path, "litellm_spend_logs")
 
     assert result.rows_loaded == 3
     assert "not UTF-8" in result.message
     assert lake_rows("llm_calls", "call_id, team")[1] == ("r2", "caf\ufffd")
 
 
+@both_sizes
 @pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b""])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("broken", [False, True])
@@ -355,57 +379,392 @@ def test_one_bad_delivery_loses_nothing_of_the_others(tmp_path, lake_rows):
     assert lake_rows("llm_calls", "call_id") == [("r1",), ("r2",)]
 
 
-CANARY = "CANARY-7f3a"
+SECRETS = {
+    "api_key": MARKER,
+    "requester_ip_address": MARKER,
+    "messages": [{"role": "user", "content": MARKER}],
+    "response": {"choices": [{"message": {"content": MARKER}}]},
+    "proxy_server_request": {"body": MARKER},
+    "cache_key": MARKER,
+    "user": MARKER,
+    "somebody_elses_column": MARKER,
+}
+"""What a spend log may hold that must not leave it."""
 
 
-def test_nothing_sensitive_reaches_the_lake(tmp_path):
-    """Keys, addresses and message text stay out of every file of the lake, from good rows and from bad ones."""
-    secrets = {
-        "api_key": CANARY,
-        "requester_ip_address": CANARY,
-        "messages": [{"role": "user", "content": CANARY}],
-        "response": {"choices": [{"message": {"content": CANARY}}]},
-        "proxy_server_request": {"body": CANARY},
-        "cache_key": CANARY,
-        "user": CANARY,
-    }
+def secret_spend_logs(folder: Path) -> None:
     rows = [
-        spend_log_row("r1", **secrets),
-        spend_log_row("r2", prompt_tokens=-1, **secrets),
-        spend_log_row("r3", startTime=CANARY, **secrets),
-        spend_log_row(None, **secrets),
+        spend_log_row("r1", **SECRETS),
+        spend_log_row("r2", prompt_tokens=-1, **SECRETS),
+        spend_log_row("r3", startTime=MARKER, **SECRETS),
+        spend_log_row(None, **SECRETS, api_base=f"https://user:{MARKER}@host/v1?key={MARKER}"),
+        spend_log_row("r5", **{**SECRETS, "metadata": MARKER}),
     ]
-    rows[0]["metadata"]["requester_ip_address"] = CANARY
-    rows[0]["metadata"]["user_api_key"] = CANARY
-    half = json.dumps(spend_log_row("r4", **secrets))[:-20]
-    lines = write_lines(tmp_path / "logs" / "calls.jsonl", [*lines_of(*rows), half]) if _folder(tmp_path) else None
-    table = tmp_path / "logs" / "calls.csv"
-    names = [*rows[0]]
-    cells = [[_cell(row.get(name)) for name in names] for row in rows]
-    text = "\n".join([",".join(names), *(",".join(row) for row in cells), f"{CANARY},too,few"])
-    table.write_text(text + "\n", encoding="utf-8")
-
-    results = ingest(tmp_path / "lake", [IngestRequest("gateway", tmp_path / "logs", "litellm_spend_logs")])
-
-    assert lines is not None
-    assert [result.rows_loaded for result in results] == [2, 2]
-    assert [result.rows_quarantined for result in results] == [3, 3]
-    for path in sorted((tmp_path / "lake").rglob("*")):
-        if path.is_file():
-            content = path.read_bytes()
-            if path.suffix == ".parquet":
-                content += repr(pq.read_table(path).to_pylist()).encode()
-            assert CANARY.encode() not in content, path
-    assert all(CANARY not in result.message for result in results)
+    rows[0]["metadata"] |= {"requester_ip_address": MARKER, "user_api_key": MARKER, "usage_object": {"x": MARKER}}
+    half = json.dumps(spend_log_row("r4", **SECRETS))[:-20]
+    write_lines(folder / "calls.jsonl", [*lines_of(*rows), half, f'"{MARKER}"'])
+    write_csv(folder / "calls.csv", rows)
+    with open(folder / "calls.csv", "a", encoding="utf-8") as file:
+        file.write(f"{MARKER},too,few\n")
+    names = dict.fromkeys(name for row in rows for name in row)
+    texts = [{name: json.dumps(row.get(name)) for name in names} for row in rows]
+    pq.write_table(pa.Table.from_pylist(texts), folder / "calls.parquet")
 
 
-def _folder(tmp_path: Path) -> bool:
-    (tmp_path / "logs").mkdir(exist_ok=True)
-    return True
+def secret_bills(folder: Path) -> None:
+    rows = [bill_line(x_note=MARKER), bill_line(BilledCost=MARKER), bill_line(ChargePeriodStart=MARKER, note=MARKER)]
+    write_csv(folder / "bill" / "part.csv", rows)
+    texts = [{name: str(row.get(name, "")) for name in rows[2]} for row in rows]
+    (folder / "other").mkdir()
+    pq.write_table(pa.Table.from_pylist(texts), folder / "other" / "part.parquet")
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    text = json.dumps(value) if isinstance(value, dict | list) else str(value)
-    return '"' + text.replace('"', '""') + '"'
+def secret_answers(folder: Path) -> None:
+    good = gpu_series([[1785585600, "1"], [1785585660, MARKER], [MARKER, "1"]], container=MARKER, job=MARKER)
+    write_answer(folder / "good.json", good)
+    text = json.dumps(gpu_answer(gpu_series([[1785585600, "1"]], container=MARKER)))
+    write_lines(folder / "half.json", [text[:-20]])
+    write_lines(folder / "none.json", [text.replace('"values": [[', f'"values": ["{MARKER}", [')])
+
+
+def secret_tables(folder: Path) -> None:
+    write_csv(
+        folder / "tasks.csv",
+        [
+            {"task_id": "t1", "outcome": MARKER, "subject": MARKER},
+            {"task_id": "t2", "outcome": "success", "subject": MARKER},
+            {"task_id": "t3", "outcome": "success", "subject": MARKER, "closed_at": MARKER},
+        ],
+    )
+    write_csv(
+        folder / "links.csv",
+        [
+            {"hostname": "n1", "resource_id": "", "note": MARKER},
+            {"hostname": "n1", "resource_id": "i", "note": "", "valid_from": MARKER},
+        ],
+    )
+    write_lines(folder / "no_header.txt", [f"{MARKER} said hello", "and something else"])
+    write_lines(folder / "log.jsonl", [f'"{MARKER}"', f"[{MARKER}"])
+
+
+@both_sizes
+@pytest.mark.parametrize("write", [secret_spend_logs, secret_bills, secret_answers, secret_tables])
+def test_no_text_of_a_record_reaches_the_lake_or_a_message(tmp_path, lake_rows, write):
+    """Keys, addresses and message text stay out of every file of the lake and every message, from bad rows too."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write(folder)
+
+    results = ingest(tmp_path / "lake", [IngestRequest("gateway", folder, "auto")])
+
+    assert lake_rows("quarantined_rows", "count(*) > 0") == [(True,)]
+    for result in results:
+        assert MARKER not in result.message, result
+        assert result.rows_read == result.rows_loaded + result.rows_quarantined + result.rows_skipped
+    assert_nowhere(tmp_path / "lake")
+
+
+# The same faults in every format
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: its format, its suffix, a good row, the column that says when, and how the contract calls it."""
+
+    format: str
+    suffix: str
+    contract: str
+    row: Callable[[int], dict]
+    time: str
+    time_column: str
+    end: str | None = None
+    end_column: str | None = None
+
+    def write(self, folder: Path, rows: list[dict]) -> Path:
+        """Write rows as this kind of file, in a folder of its own as bills are."""
+        path = folder / f"file{self.suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self.suffix == ".jsonl":
+            return write_json_lines(path, rows)
+        if self.suffix == ".csv":
+            return write_csv(path, rows)
+        names = dict.fromkeys(name for row in rows for name in row)
+        as_text = [
+            {n: json.dumps(row.get(n)) if isinstance(row.get(n), dict) else _text(row.get(n)) for n in names}
+            for row in rows
+        ]
+        pq.write_table(pa.Table.from_pylist(as_text), path)
+        return path
+
+    def options(self, folder: Path) -> dict:
+        """What else to say to ingest."""
+        if self.format != "mapping":
+            return {}
+        path = folder / "mapping.yml"
+        path.write_text(MAPPING.replace("FORMAT", self.suffix[1:]), encoding="utf-8")
+        return {"mapping_path": path}
+
+
+MAPPING = """\
+contract: llm_calls
+format: FORMAT
+token_convention: {input_includes_cached: true}
+columns:
+  call_id: id
+  started_at: begun
+  ended_at: done
+  input_tokens: i
+  cache_read_tokens: r
+"""
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _task(number: int) -> dict:
+    return {"task_id": f"t{number}", "outcome": "success", "closed_at": "2026-08-01T10:00:00Z"}
+
+
+def _link(number: int) -> dict:
+    return {"hostname": f"n{number}", "resource_id": "i", "valid_from": "2026-08-01", "valid_to": "2026-08-02"}
+
+
+def _mapped(number: int) -> dict:
+    return {"id": f"c{number}", "begun": "2026-08-01T10:00:00Z", "done": "2026-08-01T10:00:05Z", "i": 9, "r": 4}
+
+
+def _call(number: int) -> dict:
+    return spend_log_row(f"r{number}")
+
+
+def _bill(number: int) -> dict:
+    return bill_line(ResourceId=f"i-{number}")
+
+
+_CALL_TIMES = ("startTime", "started_at", "endTime", "ended_at")
+_BILL_TIMES = ("ChargePeriodStart", "charge_period_start", "ChargePeriodEnd", "charge_period_end")
+_LINK_TIMES = ("valid_from", "valid_from", "valid_to", "valid_to")
+_MAPPED_TIMES = ("begun", "started_at", "done", "ended_at")
+KINDS = [
+    *(
+        Kind("litellm_spend_logs", suffix, "llm_calls", _call, *_CALL_TIMES)
+        for suffix in (".jsonl", ".csv", ".parquet")
+    ),
+    *(Kind("focus", suffix, "bill_lines", _bill, *_BILL_TIMES) for suffix in (".csv", ".parquet")),
+    *(Kind("resource_links", suffix, "resource_links", _link, *_LINK_TIMES) for suffix in (".csv", ".jsonl")),
+    *(Kind("tasks", suffix, "tasks", _task, "closed_at", "closed_at") for suffix in (".csv", ".jsonl", ".parquet")),
+    *(Kind("mapping", suffix, "llm_calls", _mapped, *_MAPPED_TIMES) for suffix in (".csv", ".jsonl", ".parquet")),
+]
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.format + kind.suffix)
+TEXT_KINDS = [kind for kind in KINDS if kind.suffix != ".parquet"]
+
+
+def bring_kind(tmp_path: Path, kind: Kind, rows: list[dict]):
+    return bring(tmp_path, kind.write(tmp_path / "in", rows), kind.format, **kind.options(tmp_path))
+
+
+def line_of(kind: Kind, record: int) -> int:
+    """The line of a record, counted from 1; a CSV file has a header, and Parquet has row numbers."""
+    return record + (kind.suffix == ".csv")
+
+
+@every_kind
+def test_a_number_where_a_time_should_be(tmp_path, lake_rows, kind):
+    rows = [kind.row(1), {**kind.row(2), kind.time: "1785578400"}, kind.row(3)]
+    result = bring_kind(tmp_path, kind, rows)
+
+    assert (result.rows_read, result.rows_loaded, result.rows_quarantined) == (3, 2, 1)
+    assert lake_rows(kind.contract, "count(*)") == [(2,)]
+    name = f"file{kind.suffix}"
+    assert lake_rows("quarantined_rows", QUARANTINE) == [(name, line_of(kind, 2), kind.time_column, "not a time")]
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.end], ids=lambda kind: kind.format + kind.suffix)
+def test_an_end_before_its_start(tmp_path, lake_rows, kind):
+    rows = [kind.row(1), kind.row(2), {**kind.row(3), kind.end: "2026-07-01T00:00:00Z"}]
+    result = bring_kind(tmp_path, kind, rows)
+
+    assert (result.rows_loaded, result.rows_quarantined) == (2, 1)
+    name = f"file{kind.suffix}"
+    assert lake_rows("quarantined_rows", QUARANTINE) == [
+        (name, line_of(kind, 3), kind.end_column, f"before {kind.time_column}")
+    ]
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.contract == "llm_calls"], ids=lambda k: k.format + k.suffix)
+def test_token_counts_that_cannot_be(tmp_path, lake_rows, kind):
+    if kind.format == "mapping":
+        wrong = [{"i": -9}, {"i": 9, "r": 10}, {"r": "few"}]
+    else:
+        wrong = [{"prompt_tokens": -9}, {"metadata": {"usage_object": {"cache_read_input_tokens": 1001}}}]
+        wrong.append({"metadata": {"usage_object": {"prompt_tokens_details": {"cached_tokens": "few"}}}})
+    rows = [kind.row(0), *({**kind.row(number), **changes} for number, changes in enumerate(wrong, 1))]
+    result = bring_kind(tmp_path, kind, rows)
+
+    assert (result.rows_loaded, result.rows_quarantined) == (1, 3)
+    assert lake_rows("quarantined_rows", "line_number, column_name, reason") == [
+        (line_of(kind, 2), "input_tokens", "negative"),
+        (line_of(kind, 3), "cache_read_tokens", "cached above input"),
+        (line_of(kind, 4), "cache_read_tokens", "not a whole number"),
+    ]
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.suffix == ".jsonl"], ids=lambda kind: kind.format)
+@both_sizes
+def test_a_half_written_line_in_every_format(tmp_path, lake_rows, kind):
+    lines = lines_of(kind.row(1), kind.row(2), kind.row(3))
+    path = write_lines(tmp_path / "file.jsonl", [lines[0], lines[1][:25], lines[2]])
+    result = bring(tmp_path, path, kind.format, **kind.options(tmp_path))
+
+    assert (result.rows_read, result.rows_loaded, result.rows_quarantined) == (3, 2, 1)
+    assert lake_rows("quarantined_rows", QUARANTINE) == [("file.jsonl", 2, None, "not valid JSON")]
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.suffix == ".csv"], ids=lambda kind: kind.format)
+def test_a_half_written_csv_row_in_every_format(tmp_path, lake_rows, kind):
+    path = kind.write(tmp_path / "in", [kind.row(1), kind.row(2), {**kind.row(3), kind.time: "soon"}])
+    lines = path.read_text(encoding="utf-8").splitlines()
+    write_lines(path, [*lines[:2], lines[2].split(",")[0], lines[3]])
+    result = bring(tmp_path, path, kind.format, **kind.options(tmp_path))
+
+    assert (result.rows_read, result.rows_loaded, result.rows_quarantined) == (3, 1, 2)
+    [half, late] = lake_rows("quarantined_rows", QUARANTINE)
+    assert half == ("file.csv", 3, None, "not a row of this table (missing columns)")
+    assert late == ("file.csv", 4, kind.time_column, "not a time")
+
+
+@pytest.mark.parametrize("kind", TEXT_KINDS, ids=lambda kind: kind.format + kind.suffix)
+@both_sizes
+def test_a_gzip_cut_off_in_the_middle_in_every_format(tmp_path, lake_rows, kind):
+    # Rows that differ in a hash do not compress away, so that the cut lies well within them.
+    rows = [kind.row(number) | {"x_noise": hashlib.md5(str(number).encode()).hexdigest() * 4} for number in range(900)]
+    path = kind.write(tmp_path / "in", rows)
+    packed = gzip.compress(path.read_bytes())
+    path.unlink()
+    path = path.with_suffix(f"{kind.suffix}.gz")
+    path.write_bytes(packed[: len(packed) // 2])
+    result = bring(tmp_path, path, kind.format, **kind.options(tmp_path))
+
+    name = f"file{kind.suffix}.gz"
+    if kind.format == "focus":
+        assert result.state == "failed"
+        assert f"{name}: the compressed file is cut off after line" in result.message
+        assert "have it delivered again" in result.message
+        assert lake_rows("bill_lines", "line_id") == []
+        return
+    assert result.state == "committed"
+    assert 50 < result.rows_loaded < 850
+    assert result.rows_quarantined == 1
+    assert lake_rows("quarantined_rows", QUARANTINE) == [
+        (name, line_of(kind, result.rows_loaded), None, "the compressed file is cut off after this line")
+    ]
+
+
+def test_half_an_answer_of_prometheus_has_no_meaning(tmp_path, lake_rows):
+    values = [[1785585600 + 60 * number, str(number % 7 / 10)] for number in range(3000)]
+    packed = gzip.compress(json.dumps(gpu_answer(gpu_series(values))).encode())
+    path = tmp_path / "file.json.gz"
+    path.write_bytes(packed[: len(packed) // 2])
+    result = bring(tmp_path, path, "prometheus")
+
+    assert result.state == "failed"
+    assert "file.json.gz: the compressed file is cut off. Have it delivered again." in result.message
+    assert lake_rows("gpu_samples", "gpu_uuid") == []
+
+
+@pytest.mark.parametrize(
+    ("point", "column", "reason"),
+    [
+        (["noon", "1"], "sampled_at", "missing"),
+        # milliseconds where seconds are expected
+        ([1785585600000, "1"], "sampled_at", "not a time"),
+        ([None, "1"], "sampled_at", "missing"),
+        ([1785585660, "-3"], "gpu_util", "not a ratio from 0 to 1"),
+        ([1785585660, None], "gpu_util", "not a number"),
+        ([], "gpu_util", "not a number"),
+    ],
+)
+def test_a_wrong_point_of_prometheus(tmp_path, lake_rows, point, column, reason):
+    series = gpu_series([[1785585600, "1"], point, *([1785585660 + 60 * number, "1"] for number in (1, 2, 3))])
+    result = bring(tmp_path, write_answer(tmp_path / "file.json", series), "prometheus")
+
+    assert (result.rows_read, result.rows_loaded, result.rows_quarantined) == (5, 4, 1)
+    assert lake_rows("quarantined_rows", QUARANTINE) == [("file.json", 2, column, reason)]
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.format != "mapping"], ids=lambda k: k.format + k.suffix)
+def test_a_column_that_no_format_knows_is_named(tmp_path, kind):
+    result = bring_kind(tmp_path, kind, [kind.row(1) | {"colour": "red"}])
+
+    assert (result.rows_loaded, result.message) == (1, f"file{kind.suffix}: columns not read: colour")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.format + kind.suffix)
+def test_a_file_of_another_format_than_the_one_named(tmp_path, lake_rows, kind):
+    path = kind.write(tmp_path / "in", [kind.row(1)])
+    for name in FORMATS:
+        if name == kind.format:
+            continue
+        result = bring(tmp_path, path, name)
+        assert result.state == "failed", name
+        assert f"{path}: this is not {name} (a " in result.message
+        assert "Name another format, or use --format auto." in result.message
+    assert Lake(tmp_path / "lake").batches() == {}
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.suffix == ".parquet"], ids=lambda kind: kind.format)
+def test_a_parquet_file_without_rows(tmp_path, kind):
+    path = kind.write(tmp_path / "in", [kind.row(1)])
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    result = bring(tmp_path, path, kind.format, **kind.options(tmp_path))
+
+    assert (result.state, result.rows_read) == ("committed", 0)
+
+
+def test_an_empty_file_for_a_mapping(tmp_path):
+    kind = next(kind for kind in KINDS if kind.format == "mapping")
+    result = bring(tmp_path, write_lines(tmp_path / "nothing.csv", [""]), "mapping", **kind.options(tmp_path))
+
+    assert (result.state, result.rows_read) == ("committed", 0)
+    assert result.message == "nothing.csv: the file is empty"
+
+
+def test_a_folder_where_a_mapping_file_should_be(tmp_path):
+    path = write_json_lines(tmp_path / "calls.jsonl", [_mapped(1)])
+    result = bring(tmp_path, path, "mapping", mapping_path=tmp_path)
+
+    assert result.state == "failed"
+    assert f"{tmp_path}: the mapping file cannot be read (Is a directory)." in result.message
+
+
+def test_a_line_in_a_csv_file_with_line_breaks_in_its_cells(tmp_path, lake_rows):
+    rows = [
+        {"task_id": "t1", "note": "one\ntwo\nthree", "outcome": "success"},
+        {"task_id": "t2", "note": "", "outcome": "exploded"},
+        {"task_id": "t3", "note": "four\nfive", "outcome": "exploded"},
+        {"task_id": "t4", "note": "", "outcome": "exploded"},
+    ]
+    bring(tmp_path, write_csv(tmp_path / "tasks.csv", rows), "tasks")
+
+    assert lake_rows("quarantined_rows", "line_number") == [(5,), (6,), (8,)]
+
+
+def test_a_quarantined_row_is_told_by_length_and_hash(tmp_path, lake_rows):
+    line = json.dumps(spend_log_row("r1", prompt_tokens=-1))
+    path = write_lines(tmp_path / "calls.jsonl", [line])
+    bring(tmp_path, path, "litellm_spend_logs")
+
+    assert lake_rows("quarantined_rows", "row_length, row_hash, source, format, contract") == [
+        (len(line), hashlib.md5(line.encode()).hexdigest(), "gateway", "litellm_spend_logs", "llm_calls")
+    ]
+
+
+def test_a_packed_file_with_a_very_long_line(tmp_path, lake_rows):
+    rows = [spend_log_row("r1"), spend_log_row("r2", messages=[{"content": "x" * 20_000_000}])]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    path = tmp_path / "calls.jsonl.gz"
+    path.write_bytes(gzip.compress(text.encode(), 1))
+    result = bring(tmp_path, path, "litellm_spend_logs")
+
+    assert (result.state, result.rows_loaded) == ("committed", 2), result.message

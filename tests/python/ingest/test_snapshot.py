@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ingest.errors import LakeError
 from ingest.lake import Batch, BillKey
 from ingest.runner import IngestRequest, ingest
 from ingest.snapshot import accept_snapshot, superseded_keys, write_snapshot
 from tests.python.conftest import spend_log_row, write_json_lines
+from tests.python.ingest.helpers import bill_line, write_csv
 
 TEAMS = pa.schema(
     [("team", pa.string()), ("owner", pa.string()), ("valid_from", pa.date32()), ("valid_to", pa.date32())]
@@ -149,3 +151,82 @@ def test_a_tie_goes_to_the_greater_batch_id():
 
 def test_another_source_or_account_replaces_nothing():
     assert lost(bill("a", 1, 8), bill("b", 2, 8, source="gcp"), bill("c", 3, 8, account="2")) == set()
+
+
+def test_batches_that_commit_after_the_snapshot_wait_for_the_next(home):
+    home.ingest(write_json_lines(home.folder / "a.jsonl", [spend_log_row("r1", "2026-08-01T10:00:00")]))
+    tables = home.snapshot()
+    home.ingest(write_json_lines(home.folder / "b.jsonl", [spend_log_row("r2", "2026-08-02T10:00:00")]))
+
+    assert changes(tables) == {"2026-08-01": "added"}
+    home.accept()
+    assert changes(home.snapshot()) == {"2026-08-01": "same", "2026-08-02": "added"}
+
+
+def test_a_listed_part_that_is_missing_stops_the_snapshot_and_leaves_the_last_one(home):
+    home.ingest(write_json_lines(home.folder / "a.jsonl", [spend_log_row("r1")]))
+    before = home.snapshot()["meta"]
+    (part,) = (home.lake / "llm_calls").rglob("usage_date=*/*.parquet")
+    part.unlink()
+
+    with pytest.raises(LakeError, match=rf"{part.name}.*missing. Restore it, or remove _ledger"):
+        home.snapshot()
+    assert pq.read_table(home.folder / "snapshot" / "meta.parquet").to_pylist() == before
+
+
+def deliver_bill(home: Home, name: str, delivered: int, **line: object) -> None:
+    path = write_csv(home.folder / name / "part.csv", [bill_line(**line)])
+    home.ingest(path.parent, delivered_at=datetime(2026, 9, delivered, tzinfo=UTC))
+
+
+def superseded(tables: dict[str, list[dict]]) -> list[tuple]:
+    return sorted((str(row["billing_period_start"].date()), row["change"]) for row in tables["superseded"])
+
+
+def test_a_replaced_period_is_told_once_and_again_when_it_comes_back(home):
+    deliver_bill(home, "first", 1, BilledCost="1")
+    assert superseded(home.snapshot()) == []
+    home.accept()
+    deliver_bill(home, "second", 2, BilledCost="2")
+    assert superseded(home.snapshot()) == [("2026-08-01", "added")]
+    home.accept()
+    assert superseded(home.snapshot()) == [("2026-08-01", "same")]
+    home.accept()
+    # the first bill comes again: its rows count again, the second's no longer
+    deliver_bill(home, "first", 3, BilledCost="1")
+    tables = home.snapshot()
+    assert superseded(tables) == [("2026-08-01", "added"), ("2026-08-01", "removed")]
+    assert sorted(row["change"] for row in tables["files"]) == ["added", "same"]
+
+
+def test_a_bill_of_several_accounts_loses_only_what_the_newer_one_holds(home):
+    rows = [bill_line(BillingAccountId="1"), bill_line(BillingAccountId="2")]
+    home.ingest(
+        write_csv(home.folder / "both" / "part.csv", rows).parent, delivered_at=datetime(2026, 9, 1, tzinfo=UTC)
+    )
+    deliver_bill(home, "one", 2, BillingAccountId="2", BilledCost="7")
+
+    assert [row["billing_account_id"] for row in home.snapshot()["superseded"]] == ["2"]
+
+
+def test_accounting_of_each_batch_and_contract(home):
+    home.ingest(
+        write_json_lines(
+            home.folder / "a.jsonl", [spend_log_row("r1"), spend_log_row("r2", prompt_tokens=-1), spend_log_row("r3")]
+        )
+    )
+    (batch,) = home.snapshot()["batches"]
+    counts = [batch[name] for name in ("rows_read", "rows_loaded", "rows_quarantined", "rows_skipped")]
+    assert counts == [3, 2, 1, 0]
+    assert (batch["contract"], batch["file_names"], batch["file_count"]) == ("llm_calls", "a.jsonl", 1)
+    assert (batch["min_date"], batch["max_date"]) == (date(2026, 8, 1), date(2026, 8, 1))
+
+
+def test_a_full_refresh_sees_everything_as_new(home):
+    home.ingest(write_json_lines(home.folder / "a.jsonl", [spend_log_row("r1")]))
+    home.snapshot()
+    home.accept()
+    tables = home.snapshot(full_refresh=True)
+
+    assert changes(tables) == {"2026-08-01": "added"}
+    assert tables["meta"][0]["is_full_refresh"]
