@@ -37,6 +37,7 @@ def keys(*paths: str) -> set[dg.AssetKey]:
 
 def test_the_graph_loads(definitions: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(definitions)
+    assert {job.name for job in definitions.jobs} == {"run", "run_ingest", "run_build", "run_publish"}
 
 
 def test_every_arrow_is_an_asset(definitions: dg.Definitions) -> None:
