@@ -76,6 +76,7 @@ class Delivery:
 
     request: IngestRequest
     paths: tuple[Path, ...]
+    is_folder: bool = False
 
     @property
     def name(self) -> str:
@@ -113,6 +114,7 @@ def ingest(
         except IngestError as error:
             results.append(BatchResult(request.source, str(request.path), "failed", request.format, message=str(error)))
     processors = os.cpu_count() or 1
+    deliveries = _joined(deliveries)
     workers = max(1, min(workers or processors, len(deliveries) or 1))
     total = len(deliveries) + len(results)
     for number, result in enumerate(results, 1):
@@ -182,12 +184,27 @@ def find_deliveries(request: IngestRequest) -> Iterator[Delivery]:
             raise IngestError(f"{root}: there is no such file or folder. Check the path of source {request.source!r}.")
     folders: dict[Path, list[Path]] = {}
     for path in paths:
-        if _delivery_kind(request, path) == "folder" and path != root:
+        if _delivery_kind(request, path) == "folder":
             folders.setdefault(path.parent, []).append(path)
         else:
             yield Delivery(request, (path,))
     for parts in folders.values():
-        yield Delivery(request, tuple(parts))
+        yield Delivery(request, tuple(parts), is_folder=True)
+
+
+def _joined(deliveries: list[Delivery]) -> list[Delivery]:
+    """Deliveries with the parts of one folder together, when a command names them one by one.
+
+    Apart, the second part of a bill would replace the periods of the first.
+    """
+    joined: dict[tuple, Delivery] = {}
+    for delivery in deliveries:
+        folder = delivery.paths[0].parent
+        place = (replace(delivery.request, path=folder),) if delivery.is_folder else (delivery.request, delivery.paths)
+        known = joined.get(place)
+        paths = tuple(dict.fromkeys([*(known.paths if known else ()), *delivery.paths]))
+        joined[place] = replace(known or delivery, paths=paths)
+    return list(joined.values())
 
 
 def _delivery_kind(request: IngestRequest, path: Path) -> str:

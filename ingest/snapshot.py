@@ -190,7 +190,7 @@ def _with_changes(lake: Lake, batches: dict[str, Batch], last: Path | None) -> t
     for batch in batches.values():
         # A bill that came again is newer than it was: its rows may win where they lost.
         is_same_age = last_delivered.get(batch.batch_id) == batch.delivered_at
-        parts = [(part, str(lake.root.resolve() / part.path)) for part in batch.parts]
+        parts = [(part, part.path) for part in batch.parts]
         is_same = is_same_age and all(path in last_paths for _, path in parts)
         change = "same" if is_same else "added"
         file_rows.extend(

@@ -227,6 +227,11 @@ def demo(folder: Path) -> None:
 
 def _home() -> Home:
     home = Home.current()
+    if set("*?[") & set(str(home.root)):
+        raise _Refusal(
+            f"{home.root}: a home's path cannot hold *, ? or [, which stand for other names. Move it elsewhere.",
+            WRONG_USAGE,
+        )
     if not home.root.is_dir():
         raise _Refusal(
             f"{home.root}: there is no such folder. Set PERTASK_HOME to a home, or make one with pertask init.",

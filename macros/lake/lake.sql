@@ -34,7 +34,9 @@
             {%- endif %}
             order by path
         {%- endset -%}
-        {%- do paths.extend(run_query(query).columns[0].values()) -%}
+        {%- for path in run_query(query).columns[0].values() -%}
+            {%- do paths.append(env_var('PERTASK_HOME', '.') ~ '/lake/' ~ path) -%}
+        {%- endfor -%}
     {%- endif -%}
     {{- return(paths) -}}
 {%- endmacro %}
@@ -48,7 +50,9 @@
             select path from {{ read_files([snapshot_path('files')]) }}
             where contract = '{{ contract }}' and change != 'same' order by path
         {%- endset -%}
-        {%- do paths.extend(run_query(query).columns[0].values()) -%}
+        {%- for path in run_query(query).columns[0].values() -%}
+            {%- do paths.append(env_var('PERTASK_HOME', '.') ~ '/lake/' ~ path) -%}
+        {%- endfor -%}
     {%- endif -%}
     {{- return(paths) -}}
 {%- endmacro %}

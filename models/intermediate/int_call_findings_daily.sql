@@ -10,6 +10,11 @@ tasks as (
     where is_cut and {{ in_touched_dates('started_date') }}
 ),
 
+calls as (
+    select * from {{ ref('stg_llm_calls') }}
+    where rows_in_delivery > 1 and {{ in_touched_dates('usage_date') }}
+),
+
 touched_attempts as (
     select * from attempts
     where {{ in_touched_dates('usage_date') }}
@@ -82,8 +87,23 @@ unconverted as (
     group by usage_date, reported_currency
 ),
 
+-- one row per day and source: rows beyond the first that share an attempt's key within one delivery and do not count
+repeated as (
+    select
+        usage_date,
+        'repeated_attempts' as kind,
+        source as subject,
+        cast(null as decimal(38, 12)) as amount_usd,
+        cast(sum(rows_in_delivery - 1) as bigint) as affected_count,
+        concat('rows that share the key of an attempt with another one of their delivery, of ', min(call_id)) as detail
+    from calls
+    group by usage_date, source
+),
+
 findings as (
     select * from unpriced
+    union all
+    select * from repeated
     union all
     select * from split_keys
     union all

@@ -9,7 +9,7 @@ with lines as (
             'no resource: ' || coalesce(sub_account_id, billing_account_id, source) || ' '
             || coalesce(instance_type, gpu_model, 'GPU')
         ) as known_resource_id,
-        cast(round(gpu_seconds * 1000000) as bigint) as gpu_microseconds,
+        {{ to_microseconds('gpu_seconds') }} as gpu_microseconds,
         -- a line without length falls into the hour in which it starts
         greatest(charge_period_end, {{ add_microseconds('charge_period_start', '1') }}) as ends_at
     from {{ ref('int_bill_lines') }}

@@ -237,7 +237,7 @@ findings as (
         'gpu_price_without_model' as kind,
         coalesce(resource_id, source) as subject,
         cast(sum(effective_cost_usd) as decimal(38, 12)) as amount_usd,
-        sum(cast(round(gpu_seconds * 1000000) as bigint)) as affected_microseconds,
+        sum({{ to_microseconds('gpu_seconds') }}) as affected_microseconds,
         count(*) as affected_count,
         'GPU lines that neither name the GPU model nor a known instance type; count of lines' as detail
     from lines
@@ -249,7 +249,7 @@ findings as (
         'gpu_line_without_resource' as kind,
         source as subject,
         cast(sum(effective_cost_usd) as decimal(38, 12)) as amount_usd,
-        sum(cast(round(gpu_seconds * 1000000) as bigint)) as affected_microseconds,
+        sum({{ to_microseconds('gpu_seconds') }}) as affected_microseconds,
         count(*) as affected_count,
         'GPU lines without a resource id: no sample can be linked to them; count of lines' as detail
     from lines

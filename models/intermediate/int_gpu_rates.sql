@@ -1,7 +1,7 @@
 with lines as (
     select
         *,
-        cast(round(gpu_seconds * 1000000) as bigint) as gpu_microseconds
+        {{ to_microseconds('gpu_seconds') }} as gpu_microseconds
     from {{ ref('int_bill_lines') }}
     where is_gpu_usage and resource_id is not null
 ),

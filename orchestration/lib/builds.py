@@ -203,7 +203,17 @@ def _full_refresh_reason(home: Home, code_hash: str, requested: bool) -> str:
         return "no earlier build succeeded"
     if last.read_text(encoding="ascii") != code_hash:
         return "the models changed"
+    if _has_lost_files(home):
+        return "files that the last build read are gone from the lake"
     return ""
+
+
+def _has_lost_files(home: Home) -> bool:
+    """Whether a file of the last build is gone, so that nobody can tell any more which tasks it held."""
+    import pyarrow.parquet as pq
+
+    paths = pq.read_table(home.last_snapshot / "files.parquet", columns=["path"]).column("path").to_pylist()
+    return any(not (home.lake / path).exists() for path in paths)
 
 
 def _results_file(home: Home) -> Path:

@@ -31,6 +31,10 @@ _JOBS = {
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
+_FOR_PEOPLE = ("BuildError", "ConfigError", "IngestError", "LakeError", "PublishError")
+"""Errors whose own message says what to do; what lies beneath them does not."""
+
+
 class HomeInUse(Exception):
     """Another process is running the graph of this home."""
 
@@ -119,10 +123,10 @@ def _what_failed(outcome: dg.ExecuteInProcessResult, audit: builds.Audit | None)
             if event.step_key == "warehouse" and audit and audit.failures:
                 return f"build: {len(audit.failures)} models or checks failed"
             error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
+            while error is not None and error.cause is not None and error.cls_name not in _FOR_PEOPLE:
                 error = error.cause
             # The class of an error means nothing to who can mend it.
-            return re.sub(r"^[\w.]+(Error|Exception): ", "", error.message.strip()) if error else event.step_key
+            return re.sub(r"^[A-Za-z_.]+: ", "", error.message.strip()) if error else event.step_key
     return "the run failed before its first step"
 
 

@@ -162,7 +162,7 @@ class SmallHome:
                     for hour in range(8, 12):
                         start = DAY_ONE + timedelta(days=day, hours=hour)
                         writer.writerow(_bill_line(start, start + timedelta(hours=1), rate))
-                month = {"ResourceId": "i-wide", "ConsumedQuantity": "30"}
+                month = {"ResourceId": "i-wide", "ConsumedQuantity": "720"}
                 whole = DAY_ONE.replace(day=1), DAY_ONE.replace(month=9, day=1)
                 writer.writerow({**_bill_line(*whole, "45.00"), **month})
                 nothing = {"ResourceId": "", "ConsumedQuantity": "", "ConsumedUnit": "", "SkuPriceDetails": ""}

@@ -51,9 +51,15 @@ select
     models.provider,
     models.model,
     latest_prices.provider is not null as is_in_price_book,
-    cast(latest_prices.input_price_usd * 1000000 as decimal(38, 12)) as input_usd_per_million,
-    cast(latest_prices.cache_read_price_usd * 1000000 as decimal(38, 12)) as cache_read_usd_per_million,
-    cast(latest_prices.output_price_usd * 1000000 as decimal(38, 12)) as output_usd_per_million,
+    cast(
+        cast(latest_prices.input_price_usd as decimal(38, 12)) * 1000000 as decimal(38, 12)
+    ) as input_usd_per_million,
+    cast(
+        cast(latest_prices.cache_read_price_usd as decimal(38, 12)) * 1000000 as decimal(38, 12)
+    ) as cache_read_usd_per_million,
+    cast(
+        cast(latest_prices.output_price_usd as decimal(38, 12)) * 1000000 as decimal(38, 12)
+    ) as output_usd_per_million,
     nullif(latest_prices.valid_from, timestamp '0001-01-01 00:00:00') as price_valid_from,
     nullif(latest_prices.valid_to, timestamp '9999-12-31 00:00:00') as price_valid_to,
     used_models.first_used_date,

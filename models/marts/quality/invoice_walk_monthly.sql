@@ -30,11 +30,15 @@ select
     billing_period_start,
     cast(date_trunc('month', billing_period_start) as date) as billing_month,
     billing_currency,
+    -- an invoice of which nothing could be converted has no amount in USD; it is not free
     {%- for part in parts %}
-    {{ part }},
+    case when unconverted_line_count < line_count then {{ part }} end as {{ part }},
     {%- endfor %}
-    cast(invoice_usd - ({{ parts | join(' + ') }}) as decimal(38, 12)) as unexplained_usd,
-    invoice_usd,
+    case
+        when unconverted_line_count < line_count
+            then cast(invoice_usd - ({{ parts | join(' + ') }}) as decimal(38, 12))
+    end as unexplained_usd,
+    case when unconverted_line_count < line_count then invoice_usd end as invoice_usd,
     invoice_amount,
     line_count,
     unconverted_line_count

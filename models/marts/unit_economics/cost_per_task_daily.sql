@@ -24,7 +24,6 @@ days as (
         started_date,
         team,
         task_type,
-        {{ count_rows() }} as tasks,
         {{ count_rows("outcome = 'success'") }} as successful_tasks,
         {{ count_rows("outcome = 'failure'") }} as failed_tasks,
         {{ count_rows("outcome = 'escalated'") }} as escalated_tasks,
@@ -71,7 +70,10 @@ combined as (
         coalesce(days.started_date, untagged.started_date) as started_date,
         coalesce(days.team, untagged.team) as team,
         coalesce(days.task_type, '__untagged__') as task_type,
-        coalesce(days.tasks, 0) as tasks,
+        -- rounded weights of a sampled log add up only if the whole is the sum of its parts
+        coalesce(
+            days.successful_tasks + days.failed_tasks + days.escalated_tasks + days.unknown_outcome_tasks, 0
+        ) as tasks,
         coalesce(days.successful_tasks, 0) as successful_tasks,
         coalesce(days.failed_tasks, 0) as failed_tasks,
         coalesce(days.escalated_tasks, 0) as escalated_tasks,

@@ -15,7 +15,10 @@ select
     task_type,
     model_name as model,
     failure_cause as cause,
-    {{ count_rows() }} as failed_attempts,
+    -- rounded weights of a sampled log add up only if the whole is the sum of its parts
+    {{ count_rows("attempt_role = 'recovered'") }}
+    + {{ count_rows("attempt_role = 'abandoned'") }}
+    + {{ count_rows("attempt_role = 'unresolved'") }} as failed_attempts,
     {{ count_rows("attempt_role = 'recovered'") }} as recovered_attempts,
     {{ count_rows("attempt_role = 'abandoned'") }} as abandoned_attempts,
     {{ count_rows("attempt_role = 'unresolved'") }} as unresolved_attempts,

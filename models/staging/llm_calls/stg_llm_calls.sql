@@ -10,14 +10,24 @@ batches as (
     where contract = 'llm_calls' and change != 'removed'
 ),
 
--- the same attempt may come in several deliveries: the newest one counts
+-- the same attempt may come in several deliveries: the newest one counts; of several rows in one delivery the one that
+-- ended last, and beyond that the largest, so that the choice is always the same
 ranked as (
     select
         calls.*,
         row_number() over (
             partition by calls.source, calls.call_id, calls.attempt_number, calls.usage_date
-            order by batches.delivered_at desc, calls.batch_id desc
-        ) as newest_rank
+            order by
+                batches.delivered_at desc, calls.batch_id desc, calls.ended_at desc nulls last,
+                calls.started_at desc, calls.output_text_tokens desc nulls last,
+                calls.uncached_input_tokens desc nulls last, calls.cache_read_tokens desc nulls last,
+                calls.reasoning_tokens desc nulls last, calls.reported_cost desc nulls last, calls.status asc,
+                calls.model asc nulls last, calls.task_id asc nulls last, calls.step_index asc nulls last,
+                calls.retry_reason asc nulls last, calls.error_type asc nulls last, calls.team asc nulls last
+        ) as newest_rank,
+        count(*) over (
+            partition by calls.source, calls.call_id, calls.attempt_number, calls.usage_date, calls.batch_id
+        ) as rows_in_delivery
     from calls
     inner join batches on calls.batch_id = batches.batch_id
 )
@@ -83,6 +93,7 @@ select
     context_tokens,
     temperature,
     router_confidence,
-    tags
+    tags,
+    rows_in_delivery
 from ranked
 where newest_rank = 1

@@ -85,7 +85,7 @@ def test_a_batch_read_another_way_shows_its_old_files_as_removed(home):
 
     assert changes(tables) == {"2026-07-31": "added", "2026-08-01": "removed"}
     removed = next(row["path"] for row in tables["files"] if row["change"] == "removed")
-    assert Path(removed).exists(), "the old rows say which dates and tasks to touch"
+    assert (home.lake / removed).exists(), "the old rows say which dates and tasks to touch"
 
 
 def test_an_edited_company_row_touches_its_dates_before_and_after_the_edit(home):

@@ -9,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest.lake import Lake
+from ingest.runner import IngestRequest, ingest
 from orchestration.defs.dbt.assets import BuildConfig, describe
 from orchestration.lib import builds
 from pertask.home import Home
+from tests.python.conftest import spend_log_row, write_json_lines
 
 
 @pytest.fixture
@@ -100,3 +102,28 @@ def test_requested_dates_are_added(home: Home) -> None:
 def test_how_dbt_is_called() -> None:
     assert builds.arguments(full_refresh=False) == ["build", "--exclude-resource-type", "unit_test"]
     assert builds.arguments(full_refresh=True)[-1] == "--full-refresh"
+
+
+def test_a_file_of_the_last_build_that_is_gone_forces_a_full_refresh(home: Home) -> None:
+    log = write_json_lines(home.root / "log.jsonl", [spend_log_row("r1")])
+    (result,) = ingest(home.lake, [IngestRequest("gateway", log)])
+    builds.prepare(home)
+    succeed(home)
+    # what the message about a missing part says to do
+    (home.lake / "_ledger" / f"{result.batch_id}.json").unlink()
+    for part in (home.lake / "llm_calls").rglob(f"{result.batch_id}*.parquet"):
+        part.unlink()
+    ingest(home.lake, [IngestRequest("gateway", log)])
+    assert builds.prepare(home).reason == "files that the last build read are gone from the lake"
+
+
+def test_a_home_that_moved_is_the_same_home(home: Home, tmp_path: Path) -> None:
+    log = write_json_lines(home.root / "log.jsonl", [spend_log_row("r1")])
+    ingest(home.lake, [IngestRequest("gateway", log)])
+    builds.prepare(home)
+    succeed(home)
+    moved = Home(tmp_path / "moved")
+    moved.root.mkdir()
+    for name in ("lake", "warehouse"):
+        (home.root / name).rename(moved.root / name)
+    assert not builds.prepare(moved).is_needed

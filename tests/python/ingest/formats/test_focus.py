@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest.lake import Lake
+from ingest.runner import IngestRequest, ingest
 from tests.python.ingest.helpers import bill_line, bring, write_csv
 
 
@@ -212,6 +213,17 @@ def test_parts_of_a_folder_are_one_delivery_with_its_keys(tmp_path):
         ("001234567890", date(2026, 7, 1), date(2026, 7, 31), date(2026, 7, 31)),
         ("001234567890", date(2026, 8, 1), date(2026, 8, 5), date(2026, 8, 10)),
     ]
+
+
+def test_parts_that_are_named_one_by_one_are_one_delivery_too(tmp_path):
+    parts = [
+        write_csv(tmp_path / "bill" / f"part{number}.csv", [bill_line(ResourceId=f"i-{number}")]) for number in (1, 2)
+    ]
+    results = ingest(tmp_path / "lake", [IngestRequest("bill", part, "focus") for part in parts])
+
+    assert [(result.state, result.rows_loaded) for result in results] == [("committed", 2)]
+    [batch] = Lake(tmp_path / "lake").batches().values()
+    assert [file.name for file in batch.files] == ["part1.csv", "part2.csv"]
 
 
 def manifest(folder: Path, *names: str) -> None:
