@@ -100,8 +100,30 @@ repeated as (
     group by usage_date, source
 ),
 
+-- one row per task whose attempts stand for different numbers: it is weighed by the largest, its attempts by their own
+mixed_weights as (
+    select
+        min(usage_date) as usage_date,
+        'mixed_sample_weights' as kind,
+        task_id as subject,
+        cast(
+            {{ weigh_money('sum(cost_usd)', 'max(sample_weight)') }}
+            - sum({{ weigh_money('cost_usd', 'sample_weight') }})
+            as decimal(38, 12)
+        ) as amount_usd,
+        count(*) as affected_count,
+        'what cost_per_task_daily counts for the task beyond the sum of its attempts' as detail
+    from attempts
+    where task_id is not null
+    group by task_id
+    having min(sample_weight) != max(sample_weight)
+),
+
 findings as (
     select * from unpriced
+    union all
+    select * from mixed_weights
+    where {{ in_touched_dates('usage_date') }}
     union all
     select * from repeated
     union all
