@@ -121,6 +121,7 @@ LLM_CALLS = Contract(
         parent_call_id=STRING,
         response_id=STRING,
         trace_id=STRING,
+        span_id=STRING,
         task_id=STRING,
         task_id_origin=STRING,
         task_type=STRING,
@@ -149,6 +150,10 @@ LLM_CALLS = Contract(
         **_COUNTS,
         **_OTHER_UNITS,
         tool_call_count=BIGINT,
+        # What a tool, retrieval or guardrail call called, where that is no model.
+        tool_name=STRING,
+        # Usage that no column takes, as a JSON object of the vendor's key and its count.
+        unmapped_usage=STRING,
         status=STRING,
         error_type=STRING,
         # The label that an application puts on a retry: why the attempt before this one was rejected.
@@ -368,7 +373,7 @@ GPU_EVENTS = Contract(
 
 VENDOR_COSTS = Contract(
     name="vendor_costs",
-    grain="line of a model vendor's own cost report",
+    grain="line of a model vendor's own cost report and delivery; staging keeps the newest report of each day",
     columns=_fields(
         source=STRING,
         line_id=STRING,
@@ -376,7 +381,10 @@ VENDOR_COSTS = Contract(
         cost_date=DATE,
         model=STRING,
         line_item=STRING,
+        cost_type=STRING,
         token_type=STRING,
+        service_tier=STRING,
+        context_tier=STRING,
         amount=MONEY,
         currency=STRING,
         project_id=STRING,
@@ -384,6 +392,29 @@ VENDOR_COSTS = Contract(
     key=("source", "line_id"),
     required=("source", "line_id", "provider", "cost_date", "amount", "currency"),
     date_columns=("cost_date", "cost_date"),
+)
+
+VENDOR_USAGE = Contract(
+    name="vendor_usage",
+    grain="line of a model vendor's own usage report and delivery; staging keeps the newest report of each day",
+    columns=_fields(
+        source=STRING,
+        line_id=STRING,
+        provider=STRING,
+        started_at=TIMESTAMP,
+        ended_at=TIMESTAMP,
+        model=STRING,
+        service_tier=STRING,
+        context_tier=STRING,
+        project_id=STRING,
+        request_count=TOKENS,
+        **_COUNTS,
+        **_OTHER_UNITS,
+    ),
+    key=("source", "line_id"),
+    required=("source", "line_id", "provider", "started_at", "ended_at"),
+    date_columns=("started_at", "started_at"),
+    non_negative=("request_count", *TOKEN_BUCKETS, *_OTHER_UNITS),
 )
 
 EVAL_RESULTS = Contract(
@@ -417,16 +448,27 @@ MODEL_PRICES = Contract(
         model=STRING,
         region=STRING,
         service_tier=STRING,
-        context_tier=STRING,
+        context_above_tokens=BIGINT,
         component=STRING,
+        unit=STRING,
         usd_per_million=MONEY,
         effective_from=TIMESTAMP,
         observed_at=TIMESTAMP,
         origin=STRING,
     ),
-    key=("provider", "model", "region", "service_tier", "context_tier", "component", "effective_from", "observed_at"),
+    key=(
+        "provider",
+        "model",
+        "region",
+        "service_tier",
+        "context_above_tokens",
+        "component",
+        "effective_from",
+        "observed_at",
+    ),
     required=("source", "provider", "model", "component", "usd_per_million", "observed_at", "origin"),
-    non_negative=("usd_per_million",),
+    date_columns=("observed_at", "observed_at"),
+    non_negative=("context_above_tokens", "usd_per_million"),
 )
 
 GPU_QUOTES = Contract(
@@ -497,6 +539,7 @@ CONTRACTS: dict[str, Contract] = {
         RESOURCE_LINKS,
         GPU_EVENTS,
         VENDOR_COSTS,
+        VENDOR_USAGE,
         EVAL_RESULTS,
         MODEL_PRICES,
         GPU_QUOTES,

@@ -26,7 +26,7 @@ import pyarrow as pa
 from ingest.contracts import CONTRACTS, QUARANTINED_ROWS, Contract
 from ingest.errors import IngestError
 from ingest.reading import PLACE_COLUMNS, Head, Options, Reader, identifier, literal, parsed
-from ingest.rows import Extract
+from ingest.rows import COUNTED, Extract
 
 NAME = "mapping"
 VERSION = 1
@@ -51,10 +51,10 @@ _NOT_MAPPED = {
     "source": "it is the name of the source: set `source:` at the top, or --source",
     "task_id_origin": "ingest derives it from the id that stands for the task",
 }
-_TOTALS = ("input_tokens", "output_tokens", "session_id")
+_TOTALS = ("input_tokens", "output_tokens")
 """What a mapping of calls may fill besides the contract's columns: totals are split, a session may stand for a task."""
 
-_HASHED_IDS = {"llm_calls": "call_id", "bill_lines": "line_id", "vendor_costs": "line_id"}
+_HASHED_IDS = {"llm_calls": "call_id", "bill_lines": "line_id", "vendor_costs": "line_id", "vendor_usage": "line_id"}
 _DEFAULTED = {"llm_calls": ("attempt_number", "status")}
 _CACHE_COLUMNS = ("cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 
@@ -209,7 +209,7 @@ class _Flat:
             f", {self._access(self._source_path(path))} as {identifier(flat_name(path))}"
             for path in (self._references if only is None else only)
         )
-        return f"select _file, _content, _broken{picked} from ({rows})"
+        return f"select _file, _content, _broken, _line{picked} from ({rows})"
 
     def check_references(self) -> None:
         """Tell references that a file does not have.
@@ -459,8 +459,10 @@ class _Checker:
         """What the totals contain. Where it matters it must be said: the two readings price the same call apart."""
         said = document.get("token_convention", {})
         if "token_convention" in document:
-            if contract.name != "llm_calls":
-                raise self._error(document, "token_convention", "token_convention is for llm_calls.", on_key=True)
+            if contract.name not in COUNTED:
+                raise self._error(
+                    document, "token_convention", f"token_convention is for {' and '.join(COUNTED)}.", on_key=True
+                )
             if not isinstance(said, dict):
                 raise self._error(document, "token_convention", f"token_convention holds {' and '.join(_CONVENTIONS)}.")
         for key, value in said.items():
@@ -489,8 +491,10 @@ class _Checker:
         if not isinstance(entries, dict) or not entries:
             raise self._error(document, "columns", "columns holds one `contract column: source` per line.")
         known = [name for name in contract.column_names if name not in _NOT_MAPPED]
-        if contract.name == "llm_calls":
+        if contract.name in COUNTED:
             known.extend(_TOTALS)
+        if contract.name == "llm_calls":
+            known.append("session_id")
         for name in entries:
             if name in _NOT_MAPPED and name in contract.column_names:
                 raise self._error(entries, name, f"{name} is not mapped: {_NOT_MAPPED[name]}.", on_key=True)

@@ -34,8 +34,9 @@ _EMPTY_GZIP_BYTES = 64
 _JSON_LINES = (".jsonl", ".ndjson")
 _REPLACEMENT = "\ufffd".encode()
 
-PLACE_COLUMNS = ("_file", "_content", "_broken")
-"""What each row says of its record: the file's path, the text (for its length and hash only), why it is unreadable."""
+PLACE_COLUMNS = ("_file", "_content", "_broken", "_line")
+"""What each row says of its record: the file's path, the text (for its length and hash only), why it is unreadable,
+and the line it stands on (null where the order of the rows tells it)."""
 
 
 NO_PLACES = "select null as _file, null as record, null as line_number, null as length, null as hash where false"
@@ -132,7 +133,17 @@ def _json_head(path: Path, text: str) -> Head:
             record = record or _json_object(line)
         if record is not None or (not is_one_document and len(first.strip()) > 1):
             return Head(path, "jsonl", tuple(record or ()), text)
-    return Head(path, "json", tuple(record or ()), text)
+    return Head(path, "json", tuple(record or _first_keys(text)), text)
+
+
+def _first_keys(text: str) -> tuple[str, ...]:
+    """Keys of the document, or of its first item where it is a list; none where that is cut off."""
+    start = text.find("{")
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text, max(start, 0))
+    except ValueError:
+        return ()
+    return tuple(value) if isinstance(value, dict) else ()
 
 
 def _json_object(line: str) -> dict | None:
@@ -184,19 +195,25 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _struct_type(keys: str | dict) -> str:
-    """The SQL type of a nested dictionary of keys, e.g. STRUCT("a" VARCHAR, "b" STRUCT("c" VARCHAR))."""
+Structure = str | dict[str, "Structure"] | list["Structure"]
+"""What to read of nested JSON: a type at the leaves (``VARCHAR``, ``JSON``), keys of objects, one item for a list."""
+
+
+def _struct_type(keys: Structure) -> str:
+    """The SQL type of a structure, e.g. STRUCT("a" VARCHAR, "b" STRUCT("c" VARCHAR)[])."""
     if isinstance(keys, str):
         return keys
+    if isinstance(keys, list):
+        return f"{_struct_type(keys[0])}[]"
     return f"STRUCT({', '.join(f'{identifier(key)} {_struct_type(inner)}' for key, inner in keys.items())})"
 
 
-def parsed(column: str, structure: dict) -> str:
+def parsed(column: str, structure: Structure) -> str:
     """SQL that parses a column of JSON text once into a struct of texts; null where it is not JSON.
 
     Args:
         column: SQL of the text.
-        structure: the keys to read, nested, with ``VARCHAR`` at the leaves.
+        structure: the keys to read, nested, with ``VARCHAR`` at the leaves; a list is one item in brackets.
     """
     return f"try(from_json({column}, {literal(json.dumps(structure))}))"
 
@@ -258,7 +275,7 @@ class Reader:
         self,
         columns: Sequence[str],
         *,
-        nested: dict[str, dict] | None = None,
+        nested: dict[str, Structure] | None = None,
         known: Iterable[str] | None = None,
         heads: Iterable[Head] | None = None,
     ) -> str:
@@ -278,12 +295,8 @@ class Reader:
             unknown = [name for name in head.columns if name.lower() not in expected]
             if unknown and known is not None:
                 self.tell(head.path, f"columns not read: {', '.join(unknown[:20])}")
-            read = {"jsonl": self._json_lines, "csv": self._csv, "parquet": self._parquet}.get(head.kind)
-            if read is None:
-                raise IngestError(
-                    f"{head.path}: one JSON document where rows were expected. Export it as JSON lines, CSV or Parquet."
-                )
-            queries.append(read(head, columns, nested))
+            read = {"jsonl": self._json_lines, "json": self._json_document, "csv": self._csv, "parquet": self._parquet}
+            queries.append(read[head.kind](head, columns, nested))
         if not queries:
             nothing = ", ".join(
                 [f"cast(null as varchar) as {identifier(name)}" for name in columns]
@@ -291,7 +304,7 @@ class Reader:
             )
             return (
                 "select cast(null as varchar) as _file, cast(null as varchar) as _content, "
-                f"cast(null as varchar) as _broken, {nothing} where false"
+                f"cast(null as varchar) as _broken, cast(null as bigint) as _line, {nothing} where false"
             )
         return "\nunion all by name\n".join(queries)
 
@@ -382,15 +395,10 @@ class Reader:
         self.truncated.clear()
         return found
 
-    def _json_lines(self, head: Head, columns: Sequence[str], nested: dict[str, dict]) -> str:
+    def _json_lines(self, head: Head, columns: Sequence[str], nested: dict[str, Structure]) -> str:
         if not self.is_careful:
             return self._fast_json_lines(head, {**dict.fromkeys(columns, "VARCHAR"), **nested})
-        structure = dict.fromkeys((*columns, *nested), "VARCHAR")
-        picked = [f"record.{identifier(name)} as {identifier(name)}" for name in columns]
-        # An inner object, or the text that some exports make of it: both come as text here.
-        picked += [
-            f"{parsed(f'record.{identifier(name)}', keys)} as {identifier(name)}" for name, keys in nested.items()
-        ]
+        structure, picked = _record_columns(columns, nested)
         line = "ltrim(coalesce(line, ''), '\ufeff')" if head.has_byte_order_mark else "coalesce(line, '')"
         # Blank lines stay in as rows, so that a row's place in the table is its line in the file.
         return f"""
@@ -403,25 +411,52 @@ class Reader:
                     when record is null then 'not valid JSON'
                     when not starts_with(ltrim(line), '{{') then 'not a JSON object'
                 end as _broken,
-                {", ".join(picked)}
+                line_number as _line,
+                {picked}
             from (
-                select {line} as line, {parsed(line, structure)} as record
+                select row_number() over () as line_number, {line} as line, {parsed(line, structure)} as record
                 from {self.lines(head)}
             )"""
 
-    def _fast_json_lines(self, head: Head, structure: dict) -> str:
+    def _json_document(self, head: Head, columns: Sequence[str], nested: dict[str, Structure]) -> str:
+        """A file that is one JSON value: an object is one record, a list as many as it has items."""
+        structure, picked = _record_columns(columns, nested)
+        text = "ltrim(content, ' \t\r\n\ufeff')"
+        items = f"case when starts_with({text}, '[') then {parsed(text, ['JSON'])} else [{text}] end"
+        path = self._plain(self.document(head))
+        return f"""
+            select
+                {literal(head.path)} as _file,
+                line as _content,
+                case
+                    when record is not null and starts_with(ltrim(line), '{{') then null
+                    when record is null then 'not valid JSON'
+                    else 'not a JSON object'
+                end as _broken,
+                cast(null as bigint) as _line,
+                {picked}
+            from (
+                select line, {parsed("line", structure)} as record
+                from (
+                    select unnest(coalesce({items}, [content])) as line
+                    from (select content from read_text({literal(path)}))
+                )
+            )"""
+
+    def _fast_json_lines(self, head: Head, structure: dict[str, Structure]) -> str:
         picked = ", ".join(identifier(name) for name in structure)
         return f"""
             select
                 {literal(head.path)} as _file,
                 cast(null as varchar) as _content,
                 cast(null as varchar) as _broken,
+                cast(null as bigint) as _line,
                 {picked}
             from read_json({literal(self._plain(head.path))}, format = 'newline_delimited', columns = {{
                 {", ".join(f"{literal(name)}: {literal(_struct_type(keys))}" for name, keys in structure.items())}
             }})"""
 
-    def _csv(self, head: Head, columns: Sequence[str], nested: dict[str, dict]) -> str:
+    def _csv(self, head: Head, columns: Sequence[str], nested: dict[str, Structure]) -> str:
         table = f"rejects_{len(self._rejects)}"
         self._rejects.append((f"{table}_errors", head.path))
         present = {name.lower(): name for name in head.columns}
@@ -440,6 +475,7 @@ class Reader:
                 {literal(head.path)} as _file,
                 {_joined(head.columns)} as _content,
                 cast(null as varchar) as _broken,
+                cast(null as bigint) as _line,
                 {", ".join(picked)}
             from {self._csv_rows(head, stored)}"""
 
@@ -452,7 +488,7 @@ class Reader:
             f"quote = '\"', escape = '\"', auto_detect = false, {rejects}, {_text_options(path)})"
         )
 
-    def _parquet(self, head: Head, columns: Sequence[str], nested: dict[str, dict]) -> str:
+    def _parquet(self, head: Head, columns: Sequence[str], nested: dict[str, Structure]) -> str:
         source = f"read_parquet({literal(head.path)}, hive_partitioning = false)"
         described = self.connection.execute(f"describe select * from {source}").fetchall()
         types = {name.lower(): (name, kind) for name, kind, *_ in described}
@@ -471,6 +507,7 @@ class Reader:
                 {literal(head.path)} as _file,
                 {row_text} as _content,
                 cast(null as varchar) as _broken,
+                cast(null as bigint) as _line,
                 {", ".join(picked)}
             from {source}"""
 
@@ -503,6 +540,14 @@ class Reader:
             self._repaired[head.path] = copy
         self._rejects.clear()
         return bool(self._repaired)
+
+
+def _record_columns(columns: Sequence[str], nested: dict[str, Structure]) -> tuple[Structure, str]:
+    """How to parse a record once, and SQL of its columns; an inner object, or the text that some exports make of it,
+    comes as text first."""
+    picked = [f"record.{identifier(name)} as {identifier(name)}" for name in columns]
+    picked += [f"{parsed(f'record.{identifier(name)}', keys)} as {identifier(name)}" for name, keys in nested.items()]
+    return dict.fromkeys((*columns, *nested), "VARCHAR"), ", ".join(picked)
 
 
 def _joined(columns: Iterable[str]) -> str:

@@ -21,11 +21,14 @@ from ingest.contracts import CONTRACTS, ENUMS, QUARANTINED_ROWS, Contract
 from ingest.lake import BillKey, Counts, Part
 from ingest.reading import NO_PLACES, Reader, identifier, literal
 
+COUNTED = ("llm_calls", "vendor_usage")
+"""Contracts with token buckets, whose totals a format may give instead."""
+
 _GOOD = "_skip is null and _problem is null and not _is_blank"
 
 
 class NeedsContent(Exception):
-    """Some rows have no id of their own: the delivery must be read again with the text of its records at hand."""
+    """Some rows have no id or no place of their own: the delivery must be read again with its records' text at hand."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,14 @@ class Extract:
         contract: name of the contract.
         rows: SQL of the candidate rows: the place columns of ``ingest.reading`` and the vendor's columns.
         columns: SQL text expression over ``rows`` for each contract column that the format fills. For ``llm_calls``
-            also ``input_tokens`` and ``output_tokens`` (inclusive totals) and ``session_id``.
+            and ``vendor_usage`` also ``input_tokens`` and ``output_tokens`` (totals); for ``llm_calls`` ``session_id``.
         skip: SQL over ``rows`` giving the reason why a record is rightly left out, else null.
         problem: SQL over ``rows`` giving what the format itself finds wrong with a record, as ``column|reason`` (the
             column may be empty), else null.
         input_includes_cached: whether the input total contains cache reads and writes (llm_calls).
         output_includes_reasoning: whether the output total contains reasoning tokens (llm_calls).
         hashed_id: the id column that gets a content hash where the record has none.
+        is_unnested: whether a record of the file may give several rows, whose order then tells no line.
     """
 
     contract: str
@@ -53,6 +57,7 @@ class Extract:
     input_includes_cached: bool = True
     output_includes_reasoning: bool = True
     hashed_id: str | None = None
+    is_unnested: bool = False
 
 
 @dataclass
@@ -96,7 +101,8 @@ def load(
         for batch, tally in tallies.items()
         if extract.hashed_id and tally.rows and tally.filled[extract.hashed_id] < tally.rows
     }
-    if lacking and not reader.is_careful:
+    has_problems = extract.is_unnested and any(tally.quarantined for tally in tallies.values())
+    if (lacking or has_problems) and not reader.is_careful:
         raise NeedsContent
     loaded = {batch: Loaded(counts=tally.counts()) for batch, tally in tallies.items()}
     for number, (batch, tally) in enumerate(tallies.items()):
@@ -143,11 +149,12 @@ def _candidates(extract: Extract, contract: Contract, source: str) -> tuple[list
     )
     final = {name: _typed(contract, name) for name in contract.column_names if name in texts}
     problems = list(_cast_problems(contract, texts))
-    if contract.name == "llm_calls":
+    if contract.name in COUNTED:
         problems.extend(_token_problems(extract, contract, texts))
     problems.extend(_rule_problems(contract, final, extract.hashed_id))
-    if contract.name == "llm_calls":
+    if contract.name in COUNTED:
         final |= _token_rests(extract, contract, texts)
+    if contract.name == "llm_calls":
         final |= _call_values(contract, texts)
     for name in {*contract.key, *contract.date_columns, *_BILL_KEY} & {*contract.column_names}:
         final.setdefault(name, f"cast(null as {_sql_type(contract.type_of(name))})")
@@ -169,7 +176,7 @@ with records as (
 ),
 
 texts as (
-    select _file, _content, _broken, {extract.skip} as _skip, cast({extract.problem} as varchar) as _found,
+    select _file, _content, _broken, _line, {extract.skip} as _skip, cast({extract.problem} as varchar) as _found,
 {picked}
     from records
 ),
@@ -197,6 +204,7 @@ select
     coalesce(_problem, '') = 'blank' as _is_blank,
     case when {needs_hash} then strlen(_content) end as _length,
     case when {needs_hash} then md5(_content) end as _row_hash,
+    case when _problem is not null then _line end as _line,
     {usage_date} as _usage_date,
     {picked_columns}
 from checked
@@ -302,6 +310,7 @@ def _rule_problems(contract: Contract, final: dict[str, str], hashed_id: str | N
 
 _ORDERED = {
     "llm_calls": (("started_at", "ended_at"), ("started_at", "first_token_at")),
+    "vendor_usage": (("started_at", "ended_at"),),
     "bill_lines": (("charge_period_start", "charge_period_end"), ("billing_period_start", "billing_period_end")),
     "replica_windows": (("loaded_at", "unloaded_at"),),
     "resource_links": (("valid_from", "valid_to"),),
@@ -557,6 +566,7 @@ def _quarantined(
                 rejected.rowid - files.first_row + 1 as record,
                 nullif(split_part(_problem, '|', 1), '') as column_name,
                 split_part(_problem, '|', 2) as reason,
+                _line,
                 _length,
                 _row_hash
             from {table} as rejected
@@ -566,7 +576,7 @@ def _quarantined(
 
         select
             problems._file,
-            coalesce(places.line_number, problems.record),
+            coalesce(_line, places.line_number, problems.record),
             column_name,
             reason,
             coalesce(places.length, problems._length),

@@ -153,7 +153,7 @@ def _cleaned(rows: str) -> str:
 
     columns = [f"{first(names)} as {identifier(column)}" for column, names in _FOCUS_NAMES.items()]
     columns += [f"{first((name,))} as {identifier(name)}" for name in _HINTS]
-    return f"select _file, _content, _broken, {', '.join(columns)} from ({rows})"
+    return f"select _file, _content, _broken, _line, {', '.join(columns)} from ({rows})"
 
 
 def _spelled(column: str, **spellings: str) -> str:

@@ -232,6 +232,7 @@ _POINTS = """
 select
     * exclude (point),
     cast(null as varchar) as _broken,
+    cast(null as bigint) as _line,
     point[1] as seconds,
     try_cast(point[2] as double) as number,
     concat_ws(' ', metric, uuid, pod, point[1], point[2]) as _content

@@ -311,7 +311,7 @@ def test_columns_that_are_not_required_may_be_left_out(tmp_path, lake_rows, name
         ),
         (
             "contract: tasks\nformat: csv\ntoken_convention: {}\ncolumns: {task_id: a}\n",
-            "3:1: token_convention is for llm_calls.",
+            "3:1: token_convention is for llm_calls and vendor_usage.",
         ),
     ],
 )
