@@ -422,7 +422,7 @@ class Reader:
         """A file that is one JSON value: an object is one record, a list as many as it has items."""
         structure, picked = _record_columns(columns, nested)
         text = "ltrim(content, ' \t\r\n\ufeff')"
-        items = f"case when starts_with({text}, '[') then {parsed(text, ['JSON'])} else [{text}] end"
+        items = f"case when starts_with({text}, '[') then cast({parsed(text, ['JSON'])} as varchar[]) else [{text}] end"
         path = self._plain(self.document(head))
         return f"""
             select
@@ -543,8 +543,10 @@ class Reader:
 
 
 def _record_columns(columns: Sequence[str], nested: dict[str, Structure]) -> tuple[Structure, str]:
-    """How to parse a record once, and SQL of its columns; an inner object, or the text that some exports make of it,
-    comes as text first."""
+    """How to parse a record once, and SQL of its columns.
+
+    An inner object, or the text that some exports make of it, comes as text first.
+    """
     picked = [f"record.{identifier(name)} as {identifier(name)}" for name in columns]
     picked += [f"{parsed(f'record.{identifier(name)}', keys)} as {identifier(name)}" for name, keys in nested.items()]
     return dict.fromkeys((*columns, *nested), "VARCHAR"), ", ".join(picked)
