@@ -422,7 +422,8 @@ class Reader:
         """A file that is one JSON value: an object is one record, a list as many as it has items."""
         structure, picked = _record_columns(columns, nested)
         text = "ltrim(content, ' \t\r\n\ufeff')"
-        items = f"case when starts_with({text}, '[') then cast({parsed(text, ['JSON'])} as varchar[]) else [{text}] end"
+        items = f"cast({parsed(text, ['JSON'])} as varchar[])"
+        items = f"case when starts_with({text}, '[') then {items} else [{text}] end"
         path = self._plain(self.document(head))
         return f"""
             select
