@@ -118,6 +118,8 @@ LLM_CALLS = Contract(
         source=STRING,
         call_id=STRING,
         attempt_number=BIGINT,
+        # Whether the log says which attempt it is; a log that does not has 1 everywhere.
+        is_attempt_told=BOOLEAN,
         parent_call_id=STRING,
         response_id=STRING,
         trace_id=STRING,
@@ -466,7 +468,8 @@ MODEL_PRICES = Contract(
         "effective_from",
         "observed_at",
     ),
-    required=("source", "provider", "model", "component", "usd_per_million", "observed_at", "origin"),
+    # A list of prices may name models only: whose they are is then worked out by the warehouse.
+    required=("source", "model", "component", "usd_per_million", "observed_at", "origin"),
     date_columns=("observed_at", "observed_at"),
     non_negative=("context_above_tokens", "usd_per_million"),
 )

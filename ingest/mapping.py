@@ -50,6 +50,7 @@ _MAPPABLE = {name: contract for name, contract in CONTRACTS.items() if name != Q
 _NOT_MAPPED = {
     "source": "it is the name of the source: set `source:` at the top, or --source",
     "task_id_origin": "ingest derives it from the id that stands for the task",
+    "is_attempt_told": "ingest derives it from attempt_number",
 }
 _TOTALS = ("input_tokens", "output_tokens")
 """What a mapping of calls may fill besides the contract's columns: totals are split, a session may stand for a task."""

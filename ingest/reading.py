@@ -14,6 +14,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -52,12 +53,14 @@ class Options:
         mapping: path of the mapping file, for the format ``mapping``.
         input_includes_cached: overrides the format's token convention for inputs, when not None.
         output_includes_reasoning: the same for outputs.
+        observed_at: when what the delivery says was seen, for formats whose rows do not tell.
     """
 
     time_zone: str = "UTC"
     mapping: Path | None = None
     input_includes_cached: bool | None = None
     output_includes_reasoning: bool | None = None
+    observed_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -335,6 +335,8 @@ def _call_values(contract: Contract, present: Collection[str]) -> dict[str, str]
         name: f"coalesce({_typed(contract, name)}, {default})" if name in present else default
         for name, default in _CALL_DEFAULTS.items()
     }
+    told = f"{_typed(contract, 'attempt_number')} is not null" if "attempt_number" in present else "false"
+    values["is_attempt_told"] = told
     origins = [("task_id", "task"), ("trace_id", "trace"), ("session_id", "session"), ("call_id", "call")]
     known = [(identifier(name), origin) for name, origin in origins if name in present]
     if known:

@@ -285,11 +285,11 @@ def _ingest_some(run: _Run, deliveries: list[Delivery]) -> list[BatchResult]:
         with _failing(results, delivery):
             orders.append(_order(run, delivery))
     with run.known.turns(order.batch.batch_id for order in orders):
-        together: dict[str, dict[str, _Order]] = {}
+        together: dict[tuple, dict[str, _Order]] = {}
         for order in orders:
             known = run.known.batch(order.batch.batch_id)
             if known is None or known.recipe != order.batch.recipe:
-                together.setdefault(order.module.NAME, {}).setdefault(order.batch.batch_id, order)
+                together.setdefault((order.module.NAME, order.options), {}).setdefault(order.batch.batch_id, order)
         for group in together.values():
             results |= _read_and_record(run, list(group.values()))
         for order in orders:
@@ -339,17 +339,21 @@ def _order(run: _Run, delivery: Delivery) -> _Order:
     if format_name == "auto":
         format_name = sniff(read_head(delivery.paths[0]))
     module = load_format(format_name)
-    options = _options(request)
+    newest = datetime.fromtimestamp(max(file.mtime_ns for file in files) / 1e9, UTC).replace(microsecond=0)
+    delivered_at = request.delivered_at or newest
+    # What a delivery was seen to say at another time is another observation, be the content the same.
+    observed_at = delivered_at if getattr(module, "IS_OBSERVATION", False) else None
+    options = replace(_options(request), observed_at=observed_at)
+    contents = [file.sha256 for file in files] + ([observed_at.isoformat()] if observed_at else [])
     contracts = module.contracts(options) if format_name == MAPPING else module.CONTRACTS
-    newest = max(file.mtime_ns for file in files)
     batch = Batch(
-        batch_id=batch_id(request.source, contracts, [file.sha256 for file in files]),
+        batch_id=batch_id(request.source, contracts, contents),
         attempt="",
         source=request.source,
         format=format_name,
         format_version=module.VERSION,
         options_hash=_options_hash(options),
-        delivered_at=request.delivered_at or datetime.fromtimestamp(newest / 1e9, UTC).replace(microsecond=0),
+        delivered_at=delivered_at,
         committed_at=datetime.now(UTC),
         files=files,
         parts=(),
@@ -507,5 +511,7 @@ def _options_hash(options: Options) -> str:
     if options == Options():
         return ""
     mapping = options.mapping.read_bytes() if options.mapping else b""
-    text = f"{options.time_zone}|{options.input_includes_cached}|{options.output_includes_reasoning}|".encode()
-    return hashlib.sha256(text + mapping).hexdigest()[:16]
+    text = f"{options.time_zone}|{options.input_includes_cached}|{options.output_includes_reasoning}|"
+    if options.observed_at:
+        text += f"{options.observed_at.isoformat()}|"
+    return hashlib.sha256(text.encode() + mapping).hexdigest()[:16]

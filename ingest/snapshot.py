@@ -70,6 +70,7 @@ SUPERSEDED = pa.schema(
     ]
 )
 CHANGED_RANGES = pa.schema([("reason", pa.string()), ("valid_from", pa.date32()), ("valid_to", pa.date32())])
+SOURCES = pa.schema([("source", pa.string()), ("precedence", pa.int64())])
 META = pa.schema(
     [
         ("build_id", pa.string()),
@@ -102,6 +103,7 @@ def write_snapshot(
     full_refresh: bool,
     previous_unfinished: bool,
     extra_dates: tuple[date, date] | None = None,
+    tables: dict[str, pa.Table] | None = None,
 ) -> SnapshotInfo:
     """Freeze what a build reads, as Parquet files in ``snapshot_dir``.
 
@@ -114,6 +116,7 @@ def write_snapshot(
         full_refresh: the build recomputes everything.
         previous_unfinished: the build before this one did not finish, so its tables may be half moved.
         extra_dates: first and last date to recompute besides.
+        tables: further tables that the build reads, by name; a change of theirs touches no date.
 
     Raises:
         LakeError: the ledger is unreadable, or a part that it lists is missing.
@@ -148,8 +151,8 @@ def write_snapshot(
         ("meta", [meta], META),
     ):
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), scratch / f"{name}.parquet")
-    for name, table in company.items():
-        pq.write_table(table, scratch / f"company_{name}.parquet")
+    for name, table in [*((f"company_{name}", table) for name, table in company.items()), *(tables or {}).items()]:
+        pq.write_table(table, scratch / f"{name}.parquet")
     for name, frame in dated.items():
         if name.startswith("seed_"):
             frame.write_parquet(scratch / f"{name}.parquet")

@@ -185,6 +185,51 @@ def query(sql: str, output_format: str) -> None:
     ask(_home(), sql, output_format, sys.stdout)
 
 
+@cli.group()
+def prices() -> None:
+    """Prices that were observed: bring in a list of them, and see what became of them."""
+
+
+@prices.command("import")
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--observed-at",
+    type=_Moment(),
+    help="When the list said so (UTC without an offset); default: the file's own time. A list of changes says itself.",
+)
+@click.option("--source", metavar="NAME", help="Name stamped on the rows; default: prices.")
+def import_prices(path: Path, observed_at: datetime | None, source: str | None) -> None:
+    """Bring a list of prices into the lake: LiteLLM's model_prices_and_context_window.json, or a CSV of changes to it.
+
+    A list does not price anything by itself: the next run checks each price, and holds back what looks like a mistake.
+    The CSV has the columns observed_at, model, field and new; old, provider and commit if they are known.
+    """
+    from ingest.runner import ingest as bring
+    from pertask.config import load_config
+    from pertask.ingesting import report_deliveries
+    from pertask.prices import FORMAT, SOURCE, report_import
+    from pertask.screen import Screen
+
+    home = _home()
+    config = load_config(home)
+    request = _request(config, home, path, FORMAT, None, source or SOURCE, observed_at)
+    with Screen() as screen:
+        results = bring(home.lake, [request], progress=screen.delivery)
+    report_deliveries(screen, results)
+    report_import(screen, results)
+    sys.exit(_end(config, results))
+
+
+@prices.command("list")
+@click.option("--held", is_flag=True, help="Only those that are held back, with the reason.")
+def list_prices(held: bool) -> None:
+    """What became of the observed prices in the last publication."""
+    from pertask.prices import print_observations
+    from pertask.screen import Screen
+
+    print_observations(_home(), Screen(), only_held=held)
+
+
 @cli.command()
 def status() -> None:
     """Last batches, quarantine, coverage, the last publication, and what is stale or provisional."""

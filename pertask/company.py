@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,9 @@ class Column:
     Attributes:
         name: its header.
         about: meaning and unit, for the file's own documentation.
-        kind: string, double, bool or date.
+        kind: string, double, decimal (exact, up to 6 decimals), count (whole, 0 or more), bool or date.
         is_required: whether every row must fill it; the column may be left out otherwise.
+        default: what an empty value means.
         check: returns what is wrong with a value, or nothing.
     """
 
@@ -46,18 +48,32 @@ class Column:
     about: str
     kind: str = "string"
     is_required: bool = False
+    default: Any = None
     check: Callable[[Any], str] = field(default=lambda value: "")
 
 
 @dataclass(frozen=True)
 class CompanyFile:
-    """One of the files: its columns without the dates, the columns that identify a row, and an example."""
+    """One of the files.
+
+    Attributes:
+        name: its name without .csv.
+        about: what it holds, for its own documentation.
+        own_columns: its columns without the dates.
+        key: the columns that identify a row on a day.
+        example: a row.
+        complete: fills what follows from the other columns of a row that is right by itself; yields (column, what is
+            wrong) where they contradict each other.
+        ignores_case: whether names that differ in capitals only are one.
+    """
 
     name: str
     about: str
     own_columns: tuple[Column, ...]
     key: tuple[str, ...]
     example: str
+    complete: Callable[[dict[str, Any]], Iterator[tuple[str, str]]] = field(default=lambda row: iter(()))
+    ignores_case: bool = False
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -71,6 +87,61 @@ def _one_of(*known: str) -> Callable[[str], str]:
 
 def _within(least: float, most: float, words: str) -> Callable[[float], str]:
     return lambda value: "" if least <= value <= most else f"{value:g} is out of range: {words}."
+
+
+def _below_one(value: Decimal) -> str:
+    return "" if 0 <= value < 1 else f"{value} is out of range: a share from 0 to below 1, as 0.15 for 15 %."
+
+
+def _price(value: Decimal) -> str:
+    if value < 0:
+        return f"{value} is out of range: 0 or more."
+    return "" if value < _PRICE_LIMIT else f"{value} is out of range: less than {_PRICE_LIMIT:,} USD per million."
+
+
+_PRICE_LIMIT = 10**12
+
+
+def _time_of_day(value: str) -> str:
+    if re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        return ""
+    return f"{value!r} is no time of day. Write hours and minutes in UTC, as in 16:30."
+
+
+def _complete_price(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The unit follows from the component; a price of some hours has both ends."""
+    unit = _UNITS[row["component"]]
+    if row["unit"] not in (None, unit):
+        yield "unit", f"{row['component']} is counted in {unit}, not in {row['unit']}. Leave it empty."
+    row["unit"] = unit
+    if (row["daily_from"] is None) != (row["daily_to"] is None):
+        empty = "daily_from" if row["daily_from"] is None else "daily_to"
+        yield empty, "it is empty; a price of some hours of the day has both daily_from and daily_to."
+    elif row["daily_from"] and row["daily_from"] == row["daily_to"]:
+        yield "daily_to", "it is the same as daily_from. Leave both empty for a price of the whole day."
+
+
+_UNITS = {
+    **dict.fromkeys(
+        (
+            "input",
+            "cache_read",
+            "cache_write_5m",
+            "cache_write_1h",
+            "output",
+            "reasoning",
+            "audio_input",
+            "audio_output",
+            "image_input",
+            "image_output",
+        ),
+        "token",
+    ),
+    "web_search": "call",
+    "call": "call",
+    "image": "image",
+}
+"""What the price book prices, each with the unit that it counts."""
 
 
 def _match_on(value: str) -> str:
@@ -149,6 +220,103 @@ FILES = (
         ("match_on", "match_value"),
         "namespace,assist,support,,",
     ),
+    CompanyFile(
+        "discounts",
+        "What providers take off their list prices. Of two rows of one provider, the one that names the model counts.",
+        (
+            Column("provider", "who sends the invoice, such as openai or bedrock", is_required=True),
+            Column("model", "model that the discount is for; empty: all of the provider's"),
+            Column(
+                "discount_ratio",
+                "share that is taken off, 0 to below 1: 0.15 is 15 %",
+                "decimal",
+                is_required=True,
+                check=_below_one,
+            ),
+        ),
+        ("provider", "model"),
+        "openai,,0.15,2026-07-01,",
+        ignores_case=True,
+    ),
+    CompanyFile(
+        "prices",
+        "Prices of your own: negotiated rates, models and tools that the price book does not know, and what you "
+        "decided on observed prices that are held back (`pertask prices list --held`). They go before every other "
+        "price and are net: no discount is taken off them.",
+        (
+            Column("provider", "who sends the invoice, such as openai; tool for a tool", is_required=True),
+            Column("model", "name by which the provider's API calls the model, or the tool's name", is_required=True),
+            Column("region", "region of the request; empty: any"),
+            Column(
+                "service_tier",
+                "standard, batch, flex or priority; empty: standard",
+                default="standard",
+                check=_one_of("standard", "batch", "flex", "priority"),
+            ),
+            Column(
+                "context_above_tokens",
+                "for requests with more tokens than this; empty or 0: for all",
+                "count",
+                default=0,
+            ),
+            Column(
+                "context_rule",
+                "> where the price begins above context_above_tokens, >= where it begins with them; empty: >",
+                default=">",
+                check=_one_of(">", ">="),
+            ),
+            Column(
+                "context_counts",
+                "which tokens are compared: input (all of it), uncached_input or cache_read; empty: input",
+                default="input",
+                check=_one_of("input", "uncached_input", "cache_read"),
+            ),
+            Column(
+                "daily_from",
+                "first minute of the day for which the price holds, HH:MM in UTC; empty: the whole day",
+                check=_time_of_day,
+            ),
+            Column(
+                "daily_to",
+                "first minute for which it no longer does; before daily_from, it is of the next day",
+                check=_time_of_day,
+            ),
+            Column(
+                "component",
+                "input (uncached), cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_input, "
+                "audio_output, image_input, image_output, web_search (one search), call (one request) or image (one "
+                "generated image)",
+                is_required=True,
+                check=_one_of(*_UNITS),
+            ),
+            Column(
+                "unit", "token, call or image; empty: as the component has it", check=_one_of("token", "call", "image")
+            ),
+            Column(
+                "usd_per_million",
+                "USD for a million of the unit, exact; 0 is free",
+                "decimal",
+                is_required=True,
+                check=_price,
+            ),
+            Column("origin", "where the price stands, such as a contract"),
+        ),
+        (
+            "provider",
+            "model",
+            "region",
+            "service_tier",
+            "context_above_tokens",
+            "context_rule",
+            "context_counts",
+            "daily_from",
+            "daily_to",
+            "component",
+        ),
+        "openai,gpt-5.6,,standard,0,>,input,,,input,token,4.25,contract of June 2026,2026-07-01,",
+        complete=_complete_price,
+        ignores_case=True,
+    ),
 )
 """The company's files, in the order in which people meet them."""
 
@@ -164,7 +332,14 @@ def load_company(home: Home) -> dict[str, pa.Table]:
     """
     import pyarrow as pa
 
-    types = {"string": pa.string(), "double": pa.float64(), "bool": pa.bool_(), "date": pa.date32()}
+    types = {
+        "string": pa.string(),
+        "double": pa.float64(),
+        "decimal": pa.decimal128(18, 6),
+        "count": pa.int64(),
+        "bool": pa.bool_(),
+        "date": pa.date32(),
+    }
     problems = list(_misnamed(home.company))
     tables = {}
     for file in FILES:
@@ -253,9 +428,10 @@ class _FileReader:
 
     def _typed(self, line: int, texts: dict[str, str]) -> dict[str, Any]:
         row: dict[str, Any] = {}
+        before = len(self.problems)
         for column in self.file.columns:
             text = texts.get(column.name, "")
-            row[column.name] = None
+            row[column.name] = column.default
             if not text:
                 if column.is_required:
                     self._problem(line, f"it is empty; every row needs it: {column.about}.", column.name)
@@ -274,21 +450,25 @@ class _FileReader:
             self._problem(
                 line, f"{end} is not after valid_from {start}: it is the first day that no longer counts.", "valid_to"
             )
+        if len(self.problems) == before:
+            for name, wrong in self.file.complete(row):
+                self._problem(line, wrong, name)
         return row
 
     def _check_overlaps(self, rows: list[tuple[int, dict[str, Any]]]) -> None:
         """One key has one row on each day."""
         by_key: dict[tuple, list[tuple[int, dict[str, Any]]]] = {}
         for line, row in rows:
-            by_key.setdefault(tuple(row[name] for name in self.file.key), []).append((line, row))
+            key = tuple("" if row[name] is None else str(row[name]) for name in self.file.key)
+            by_key.setdefault(tuple(map(str.lower, key)) if self.file.ignores_case else key, []).append((line, row))
         for key, same in by_key.items():
             same.sort(key=lambda numbered: (numbered[1]["valid_from"] or date.min, numbered[0]))
             for (earlier_line, earlier), (line, row) in pairwise(same):
                 if (earlier["valid_to"] or date.max) > (row["valid_from"] or date.min):
                     self._problem(
                         line,
-                        f"{' '.join(key)} is valid on the same days in line {earlier_line}. End the one where the "
-                        "other begins (valid_to is the first day that no longer counts), or remove one.",
+                        f"{' '.join(filter(None, key))} is valid on the same days in line {earlier_line}. End the one "
+                        "where the other begins (valid_to is the first day that no longer counts), or remove one.",
                         "valid_from",
                     )
 
@@ -308,6 +488,25 @@ def _number(text: str) -> float:
     return value
 
 
+def _exact(text: str) -> Decimal:
+    """A decimal of the file's 12 digits before and 6 after the point; what has more is refused, never rounded."""
+    if not re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]{1,2})?", text):
+        raise ValueError(text)
+    try:
+        value = Decimal(text)
+        if value != value.quantize(Decimal("0.000001")) or abs(value) >= _PRICE_LIMIT * 10:
+            raise ValueError(text)
+    except InvalidOperation as error:
+        raise ValueError(text) from error
+    return value
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError(text)
+    return int(text)
+
+
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError(text)
@@ -317,11 +516,16 @@ def _boolean(text: str) -> bool:
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "string": str,
     "double": _number,
+    "decimal": _exact,
+    "count": _count,
     "bool": _boolean,
     "date": date.fromisoformat,
 }
 _EXPECTED = {
     "double": "not a number. Write it with a point, without unit or thousands separators, as in 0.05.",
+    "decimal": "not a number with up to 6 decimals. Write it with a point, without unit or thousands separators, as in "
+    "0.05.",
+    "count": "not a whole number, 0 or more. Write it without thousands separators, as in 200000.",
     "bool": "neither true nor false.",
     "date": "not a date. Write year, month and day, as in 2026-08-31.",
 }

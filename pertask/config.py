@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import glob
+import sys
 import zoneinfo
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ _WORDS = {
     "model_type": "keys and values are expected, as in {key: value}",
     "dict_type": "keys and values are expected, as in {key: value}",
     "float_type": "a number is expected",
+    "int_type": "a whole number is expected",
     "missing": "this key is needed",
     "string_too_short": "this must not be empty",
     **dict.fromkeys(
@@ -83,6 +85,7 @@ class Source(_Model):
         delivered_at: when the vendor delivered, if not at the files' own times; without an offset it is in time_zone.
         time_zone: IANA zone of times that carry no offset.
         token_convention: what the token totals contain, where the source differs from its format.
+        precedence: which source a call is costed from that stands in two; 1 goes first.
     """
 
     path: Text
@@ -91,6 +94,7 @@ class Source(_Model):
     time_zone: Text = "UTC"
     delivered_at: datetime | None = None
     token_convention: TokenConvention | None = None
+    precedence: Annotated[int, Field(strict=True, ge=1)] | None = None
 
     @field_validator("format")
     @classmethod
@@ -184,6 +188,11 @@ class Config(_Model):
         """
         absent = {undelivered.source for undelivered in self.undelivered(home)}
         return [source.request(name, home) for name, source in self.sources.items() if name not in absent]
+
+    def precedences(self) -> dict[str, int]:
+        """The place of each source when a call stands in two, from 1: by precedence, then by the order of the file."""
+        names = sorted(self.sources, key=lambda name: self.sources[name].precedence or sys.maxsize)
+        return {name: place for place, name in enumerate(names, 1)}
 
     def undelivered(self, home: Home) -> list[Undelivered]:
         """The sources whose path holds no file yet."""

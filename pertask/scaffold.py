@@ -31,6 +31,12 @@ sources:
   #   format: litellm_spend_logs
   #   # Only where this source differs from its format:
   #   token_convention: {input_includes_cached: false, output_includes_reasoning: true}
+  # tracer:
+  #   path: landing/tracer
+  #   # A call that stands in two sources, such as a gateway and a tracer, is costed once, from the source that goes
+  #   # first; the other one's row stays, without a cost. 1 goes first; sources without a number follow in the order of
+  #   # this file. A change recomputes everything.
+  #   precedence: 2
 
 # A run ends with exit code 3 when more of its new rows than this share were quarantined (0 to 1).
 limits:

@@ -18,7 +18,23 @@ from types import ModuleType
 from ingest.errors import IngestError
 from ingest.reading import Head, names_seen
 
-FORMATS = ("litellm_spend_logs", "focus", "prometheus", "resource_links", "tasks")
+FORMATS = (
+    "litellm_spend_logs",
+    "litellm_payload",
+    "copilot_traces",
+    "focus",
+    "prometheus",
+    "otlp",
+    "helicone",
+    "langfuse",
+    "openai_usage",
+    "openai_costs",
+    "anthropic_usage",
+    "anthropic_costs",
+    "resource_links",
+    "tasks",
+    "litellm_prices",
+)
 """Formats in the order in which ``auto`` asks them."""
 
 MAPPING = "mapping"

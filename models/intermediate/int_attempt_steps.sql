@@ -2,7 +2,7 @@
 
 with attempts as (
     select * from {{ ref('int_call_attempts') }}
-    where {{ near_touched_dates('usage_date', var('max_task_days')) }}
+    where duplicate_of_source is null and {{ near_touched_dates('usage_date', var('max_task_days')) }}
 ),
 
 -- a task's other attempts decide what became of each: those of untouched dates are read as neighbours
@@ -18,6 +18,7 @@ in_scope as (
         started_at,
         status,
         retry_reason,
+        input_tokens,
         batch_id,
         task_id is not null and step_index is not null as has_step_index
     from attempts
@@ -89,7 +90,22 @@ judged as (
         *,
         lead(retry_reason) over step_order as rejection_reason,
         row_number() over step_order as step_attempt_number,
-        count(*) over (partition by task_key, step_key) as step_attempt_count
+        count(*) over (partition by task_key, step_key) as step_attempt_count,
+        -- a first attempt that read nothing says nothing of what the next one sent again
+        first_value(nullif(input_tokens, 0)) over step_order as first_input_tokens,
+        -- what an attempt without usage most likely read: the input of the next attempt that says, else of the last one
+        coalesce(
+            first_value(nullif(input_tokens, 0) ignore nulls) over (
+                partition by task_key, step_key
+                order by started_at, attempt_number, call_id, source
+                rows between 1 following and unbounded following
+            ),
+            last_value(nullif(input_tokens, 0) ignore nulls) over (
+                partition by task_key, step_key
+                order by started_at, attempt_number, call_id, source
+                rows between unbounded preceding and 1 preceding
+            )
+        ) as neighbour_input_tokens
     from stepped
     window step_order as (partition by task_key, step_key order by started_at, attempt_number, call_id, source)
 ),
@@ -123,6 +139,8 @@ select
     final_status as status,
     rejection_reason,
     step_attempt_number,
+    first_input_tokens,
+    neighbour_input_tokens,
     step_attempt_number = step_attempt_count as is_final_attempt,
     successful_attempt_number is not null as is_step_successful,
     case

@@ -1,86 +1,37 @@
 {{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
 
+{%- set shared_columns = [
+    'task_id', 'task_id_origin', 'task_type', 'team', 'application', 'customer', 'environment', 'step_name', 'step_index',
+    'prompt_version',
+] %}
+{%- set cost_groups = {
+    'fresh_input': ['input', 'audio_input', 'image_input'],
+    'cache_read': ['cache_read'],
+    'cache_write': ['cache_write_5m', 'cache_write_1h'],
+    'output': ['output', 'audio_output', 'image_output', 'image'],
+    'reasoning': ['reasoning'],
+    'per_call': ['web_search', 'call'],
+} %}
+
 with calls as (
     select * from {{ ref('stg_llm_calls') }}
     where {{ in_touched_dates('usage_date') }}
 ),
 
-aliases as (
-    select * from {{ ref('stg_company_aliases') }}
+model_names as (
+    select * from {{ ref('int_model_names') }}
 ),
 
-providers as (
-    select * from {{ ref('providers') }}
+discounts as (
+    select * from {{ ref('int_discounts') }}
 ),
 
 prices as (
     select * from {{ ref('int_model_prices') }}
 ),
 
--- one row per provider, model and date as logged: names are resolved once, not once a call
-logged_names as (
-    select distinct
-        provider as logged_provider,
-        model as logged_model,
-        usage_date
-    from calls
-),
-
-company_names as (
-    select
-        logged_names.logged_provider,
-        logged_names.logged_model,
-        logged_names.usage_date,
-        lower(trim(logged_names.logged_provider)) as provider,
-        trim(coalesce(aliases.name, logged_names.logged_model)) as model
-    from logged_names
-    left join aliases
-        on
-            aliases.kind = 'model'
-            and logged_names.logged_model = aliases.alias
-            and logged_names.usage_date >= aliases.valid_from
-            and logged_names.usage_date < aliases.valid_to
-),
-
--- "openai/gpt-4o" names its provider: the prefix goes where it says nothing else, and fills in for a missing provider
-prefixed as (
-    select
-        company_names.logged_provider,
-        company_names.logged_model,
-        company_names.usage_date,
-        company_names.model,
-        coalesce(named.provider, company_names.provider, prefixes.provider) as provider,
-        coalesce(named.billing, prefixes.billing) as billing,
-        prefixes.provider as prefix_provider,
-        lower(split_part(company_names.model, '/', 1)) as prefix
-    from company_names
-    left join providers as named on company_names.provider = named.provider_alias
-    left join providers as prefixes
-        on
-            lower(split_part(company_names.model, '/', 1)) = prefixes.provider_alias
-            and company_names.model like '%/%'
-),
-
-names as (
-    select
-        logged_provider,
-        logged_model,
-        usage_date,
-        provider,
-        case
-            when prefix_provider = provider then substr(model, length(prefix) + 2)
-            else model
-        end as model,
-        coalesce(billing, 'metered') as billing
-    from prefixed
-),
-
-priced_models as (
-    select distinct
-        provider,
-        model,
-        model_key
-    from prices
+shared_calls as (
+    select * from {{ ref('int_shared_calls') }}
 ),
 
 priced_tiers as (
@@ -91,17 +42,35 @@ priced_tiers as (
     from prices
 ),
 
+priced_regions as (
+    select distinct
+        provider,
+        model_key,
+        region
+    from prices
+),
+
 counted as (
     select
         calls.*,
         names.provider as canonical_provider,
-        names.model as logged_model,
-        lower(names.model) as model_key,
+        names.model as canonical_model,
+        names.model_key,
+        names.model_match,
         names.billing,
+        discounts.discount_ratio,
+        -- another source that has seen the call too goes first
+        case
+            when by_response.first_source != calls.source then by_response.first_source
+            when by_span.first_source != calls.source then by_span.first_source
+        end as duplicate_of_source
+        {%- for column in shared_columns %},
+        coalesce(by_response.{{ column }}, by_span.{{ column }}) as shared_{{ column }} {%- endfor %},
         case
             when lower(calls.service_tier) in ('default', 'auto', 'standard', 'on_demand', '') then 'standard'
             else coalesce(lower(calls.service_tier), 'standard')
         end as price_tier,
+        extract(hour from calls.started_at) * 60 + extract(minute from calls.started_at) as day_minute,
         1 as request_count,
         -- null where no part of the input (output) was reported
         {{ sum_reported([
@@ -113,69 +82,80 @@ counted as (
             'calls.image_output_tokens',
         ]) }} as output_tokens
     from calls
-    left join names
+    left join model_names as names
         on
             calls.provider is not distinct from names.logged_provider
             and calls.model is not distinct from names.logged_model
+            and case when calls.model is null then calls.tool_name end is not distinct from names.logged_tool
             and calls.usage_date = names.usage_date
+    left join discounts
+        on
+            names.provider = discounts.provider
+            and names.model_key = discounts.model_key
+            and names.usage_date = discounts.usage_date
+    left join shared_calls as by_response
+        on
+            not calls.response_cache_hit
+            and concat('response:', calls.response_id) = by_response.match_id
+    left join shared_calls as by_span
+        on
+            not calls.response_cache_hit
+            and concat('span:', calls.trace_id, ':', calls.span_id) = by_span.match_id
 ),
 
--- the price in force when the call started; the step of the context tier counts all input, cached tokens included
-matched as (
+-- the price in force when the call started, at its hour, in its region, for its number of tokens
+priced as (
     select
         counted.*,
-        -- spelled as the price book does; a model that it does not know, as the log does
-        coalesce(priced_models.model, counted.logged_model) as canonical_model,
         prices.provider is not null as has_price,
         priced_tiers.provider is not null as has_tier,
-        priced_models.provider is not null as has_model,
-        {% for component in price_components() -%}
-        {% if component == 'reasoning' -%}
-        coalesce(prices.reasoning_price_usd, prices.output_price_usd) as reasoning_price_usd
-        {%- elif component == 'image_input' -%}
-        coalesce(prices.image_input_price_usd, prices.input_price_usd) as image_input_price_usd
-        {%- elif component == 'call' -%}
-        coalesce(prices.call_price_usd, 0) as call_price_usd
-        {%- else -%}
-        prices.{{ component }}_price_usd
-        {%- endif %},
-        {% endfor -%}
-        prices.call_price_usd is not null as is_priced_per_call
+        coalesce(prices.call_price_usd, 0) as call_price_usd,
+        prices.call_price_usd is not null as is_priced_per_call,
+        prices.estimated_components,
+        prices.company_components
+        {%- for component in price_components() if component != 'call' %},
+        prices.{{ component }}_price_usd {%- endfor %}
     from counted
-    left join priced_models
-        on
-            counted.canonical_provider = priced_models.provider
-            and counted.model_key = priced_models.model_key
     left join priced_tiers
         on
             counted.canonical_provider = priced_tiers.provider
             and counted.model_key = priced_tiers.model_key
             and counted.price_tier = priced_tiers.service_tier
+    left join priced_regions
+        on
+            counted.canonical_provider = priced_regions.provider
+            and counted.model_key = priced_regions.model_key
+            and lower(counted.region) = priced_regions.region
     left join prices
         on
             counted.canonical_provider = prices.provider
             and counted.model_key = prices.model_key
             and counted.price_tier = prices.service_tier
+            and coalesce(priced_regions.region, '') = prices.region
             and counted.started_at >= prices.valid_from
             and counted.started_at < prices.valid_to
-            and (prices.context_above_tokens = 0 or counted.input_tokens > prices.context_above_tokens)
-            and (
-                prices.context_up_to_tokens is null
-                or coalesce(counted.input_tokens, 0) <= prices.context_up_to_tokens
-            )
+            and counted.day_minute >= prices.day_from_minute
+            and counted.day_minute < prices.day_to_minute
+            and {{ is_in_step('input') }}
+            and {{ is_in_step('uncached_input') }}
+            and {{ is_in_step('cache_read') }}
 ),
 
 judged as (
     select
         *,
         case
-            when response_cache_hit then null
+            when duplicate_of_source is not null or response_cache_hit then null
             when billing = 'self_hosted' then 'awaiting_allocation'
+            when
+                call_kind in ('tool', 'retrieval', 'guardrail') and model is null and model_match is null
+                and input_tokens is null and output_tokens is null
+                then 'no_price_for_tool'
             when
                 input_tokens is null and output_tokens is null and image_count is null and web_search_count is null
                 and not is_priced_per_call
                 then 'usage_missing'
-            when not has_model then 'no_price_for_model'
+            when model_match is null then 'no_price_for_model'
             when not has_tier then 'no_price_for_tier'
             when not has_price then 'no_price_at_time'
             when
@@ -187,39 +167,52 @@ judged as (
                 )
                 then 'no_price_for_component'
         end as unpriced_reason
-    from matched
+    from priced
 ),
 
-costed as (
+listed as (
     select
         *,
         {% for component, units in price_components().items() -%}
-        coalesce({{ multiply_money(units, component ~ '_price_usd') }}, 0) as {{ component }}_cost_usd,
+        coalesce({{ multiply_money(units, component ~ '_price_usd') }}, 0) as {{ component }}_list_usd,
         {% endfor -%}
         -- what people quote: every input token at the fresh price, every output token at the output price
         {{ multiply_money('coalesce(input_tokens, 0)', 'input_price_usd') }}
-        + {{ multiply_money('coalesce(output_tokens, 0)', 'output_price_usd') }} as quoted_cost_usd
+        + {{ multiply_money('coalesce(output_tokens, 0)', 'output_price_usd') }} as quoted_cost_usd,
+        {{ uses_any('estimated_components') }} as is_price_estimated
     from judged
+),
+
+-- a discount is off the list price; the company's own prices are net
+costed as (
+    select
+        *
+        {%- for component in price_components() %},
+        case
+            when discount_ratio is null or contains(company_components, ',{{ component }},')
+                then {{ component }}_list_usd
+            else {{ weigh_money(component ~ '_list_usd', '(1 - discount_ratio)') }}
+        end as {{ component }}_cost_usd {%- endfor %},
+        not (duplicate_of_source is not null or response_cache_hit) and unpriced_reason is null as is_charged
+    from listed
 )
 
 select
     source,
     call_id,
     attempt_number,
+    is_attempt_told,
     usage_date,
     batch_id,
     parent_call_id,
     response_id,
     trace_id,
-    task_id,
-    task_id_origin,
-    task_type,
-    team,
-    application,
-    customer,
-    environment,
-    step_name,
-    step_index,
+    span_id,
+    -- together the sources may name the task that one of them does not
+    coalesce(shared_task_id, task_id) as task_id,
+    coalesce(shared_task_id_origin, task_id_origin) as task_id_origin
+    {%- for column in shared_columns if column not in ['task_id', 'task_id_origin'] %},
+    coalesce({{ column }}, shared_{{ column }}) as {{ column }} {%- endfor %},
     call_kind,
     workload_kind,
     started_at,
@@ -227,12 +220,13 @@ select
     ended_at,
     canonical_provider as provider,
     canonical_model as model,
+    model as logged_model,
+    model_match,
     price_tier as service_tier,
     region,
     deployment_id,
     api_base,
     replica_id,
-    prompt_version,
     release,
     experiment,
     sample_weight,
@@ -249,6 +243,8 @@ select
     image_count,
     web_search_count,
     tool_call_count,
+    tool_name,
+    unmapped_usage,
     status,
     error_type,
     retry_reason,
@@ -261,17 +257,25 @@ select
     context_tokens,
     temperature,
     router_confidence,
+    {{ sum_charges(price_components(), 'cost_usd') }} as cost_usd
+    {%- for group, components in cost_groups.items() %},
+    {{ sum_charges(components, 'cost_usd') }} as {{ group }}_cost_usd {%- endfor %},
+    {{ sum_charges(price_components(), 'list_usd') }} as list_cost_usd,
     case
-        when unpriced_reason is not null then cast(null as decimal(38, 12))
-        when response_cache_hit then cast(0 as decimal(38, 12))
-        else cast(
-            {%- for component in price_components() %}
-            {{ component }}_cost_usd{{ ' +' if not loop.last }}
-            {%- endfor %}
-            as decimal(38, 12)
-        )
-    end as cost_usd,
-    case when unpriced_reason is null then 'metered' else 'unpriced' end as cost_basis,
+        when duplicate_of_source is not null then 'duplicate'
+        when unpriced_reason is null then 'metered'
+        else 'unpriced'
+    end as cost_basis,
     unpriced_reason,
+    coalesce(is_charged and is_price_estimated, false) as is_price_estimated,
+    discount_ratio,
+    duplicate_of_source,
+    cast(
+        cast(input_price_usd as decimal(18, 12))
+        * case
+            when discount_ratio is null or contains(company_components, ',input,') then 1
+            else 1 - discount_ratio
+        end as decimal(18, 12)
+    ) as fresh_input_price_usd,
     cast(quoted_cost_usd as decimal(38, 12)) as quoted_cost_usd
 from costed

@@ -33,8 +33,84 @@ unpriced as (
             cast(cast(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) as bigint) as string), ' tokens'
         ) as detail
     from touched_attempts
-    where unpriced_reason is not null and unpriced_reason != 'awaiting_allocation'
+    where unpriced_reason not in ('awaiting_allocation', 'no_price_for_tool')
     group by usage_date, provider, model, unpriced_reason
+),
+
+-- one row per day and model: buckets without a price of their own, priced as another one
+estimated as (
+    select
+        usage_date,
+        'estimated_prices' as kind,
+        concat(coalesce(provider, 'no provider'), '/', coalesce(model, 'no model')) as subject,
+        cast(sum(cost_usd) as decimal(38, 12)) as amount_usd,
+        count(*) as affected_count,
+        'cached input without a price of its own costs what fresh input does' as detail
+    from touched_attempts
+    where is_price_estimated
+    group by usage_date, provider, model
+),
+
+-- one row per day and source: usage that no bucket takes, and so no price
+unmapped as (
+    select
+        usage_date,
+        'unmapped_usage' as kind,
+        source as subject,
+        cast(null as decimal(38, 12)) as amount_usd,
+        count(*) as affected_count,
+        concat('for instance ', min(unmapped_usage)) as detail
+    from touched_attempts
+    where unmapped_usage is not null and duplicate_of_source is null
+    group by usage_date, source
+),
+
+-- one row per day and model: failed attempts that report no input, though the vendor bills it
+unreported as (
+    select
+        usage_date,
+        'unreported_failures' as kind,
+        concat(coalesce(provider, 'no provider'), '/', coalesce(model, 'no model')) as subject,
+        cast(sum(estimated_input_cost_usd) as decimal(38, 12)) as amount_usd,
+        count(*) as affected_count,
+        'failed attempts without usage; the dollars are an estimate that no cost contains' as detail
+    from touched_attempts
+    where estimated_input_tokens is not null
+    group by usage_date, provider, model
+),
+
+-- one row per day and pair of sources: the same calls in both
+seen_twice as (
+    select
+        usage_date,
+        'calls_in_two_sources' as kind,
+        source as subject,
+        cast(null as decimal(38, 12)) as amount_usd,
+        count(*) as affected_count,
+        concat('costed from ', duplicate_of_source) as detail
+    from touched_attempts
+    where duplicate_of_source is not null
+    group by usage_date, source, duplicate_of_source
+),
+
+-- one row per day and source: calls whose cost is taken from a source that has none for them
+lost_costs as (
+    select
+        duplicates.usage_date,
+        'duplicate_of_unpriced_call' as kind,
+        duplicates.source as subject,
+        cast(null as decimal(38, 12)) as amount_usd,
+        count(*) as affected_count,
+        concat(
+            duplicates.duplicate_of_source, ' goes first and has no cost for them: ', min(costed.unpriced_reason)
+        ) as detail
+    from touched_attempts as duplicates
+    inner join attempts as costed
+        on
+            duplicates.duplicate_of_source = costed.source
+            and duplicates.response_id = costed.response_id
+    where costed.unpriced_reason is not null and duplicates.input_tokens is not null
+    group by duplicates.usage_date, duplicates.source, duplicates.duplicate_of_source
 ),
 
 -- one row per key and later date: the same attempt stands on two dates, and is counted on both
@@ -114,13 +190,23 @@ mixed_weights as (
         count(*) as affected_count,
         'what cost_per_task_daily counts for the task beyond the sum of its attempts' as detail
     from attempts
-    where task_id is not null
+    where task_id is not null and duplicate_of_source is null
     group by task_id
     having min(sample_weight) != max(sample_weight)
 ),
 
 findings as (
     select * from unpriced
+    union all
+    select * from estimated
+    union all
+    select * from unmapped
+    union all
+    select * from unreported
+    union all
+    select * from seen_twice
+    union all
+    select * from lost_costs
     union all
     select * from mixed_weights
     where {{ in_touched_dates('usage_date') }}

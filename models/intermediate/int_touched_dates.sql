@@ -8,6 +8,8 @@
 {%- set previous_links = previous('intermediate', 'int_resource_links') -%}
 {%- set previous_windows = previous('intermediate', 'int_replica_windows') -%}
 {%- set previous_labels = previous('intermediate', 'int_task_labels') -%}
+{%- set previous_attempts = previous('intermediate', 'int_call_attempts') -%}
+{%- set previous_prices = previous('intermediate', 'int_observed_prices') -%}
 {%- set previous_touched_dates = previous('intermediate', 'int_touched_dates') -%}
 
 with files as (
@@ -36,7 +38,84 @@ watermarks as (
 
 -- one row per changed call; both its old and its new file are read
 changed_calls as (
-    select task_id from {{ read_files(changed_lake_paths('llm_calls')) }}
+    select
+        usage_date,
+        task_id,
+        response_id,
+        trace_id,
+        span_id
+    from {{ read_files(changed_lake_paths('llm_calls')) }}
+),
+
+-- what other sources have of the same calls on another date, over midnight
+changed_matches as (
+    {% if previous_attempts -%}
+    select distinct attempts.usage_date
+    from changed_calls
+    inner join {{ previous_attempts }} as attempts
+        on
+            changed_calls.response_id = attempts.response_id
+            and changed_calls.usage_date != attempts.usage_date
+    where attempts.usage_date between
+        (select min(changed_calls.usage_date) - 1 from changed_calls)
+        and (select max(changed_calls.usage_date) + 1 from changed_calls)
+    union
+    select distinct attempts.usage_date
+    from changed_calls
+    inner join {{ previous_attempts }} as attempts
+        on
+            changed_calls.trace_id = attempts.trace_id
+            and changed_calls.span_id = attempts.span_id
+            and changed_calls.usage_date != attempts.usage_date
+    where attempts.usage_date between
+        (select min(changed_calls.usage_date) - 1 from changed_calls)
+        and (select max(changed_calls.usage_date) + 1 from changed_calls)
+    {%- else -%}
+    select usage_date from changed_calls
+    where false
+    {%- endif %}
+),
+
+-- prices that were observed and now hold, or no longer do; what the book and the company state is told by its dates
+observed_prices as (
+    select
+        provider,
+        model_key,
+        region,
+        service_tier,
+        context_from_tokens,
+        component,
+        unit_price_usd,
+        valid_from,
+        valid_to
+    from {{ ref('int_prices') }}
+    where price_source = 'observation'
+),
+
+changed_prices as (
+    {% if previous_prices -%}
+    select
+        valid_from,
+        valid_to
+    from (
+        (
+            select * from observed_prices
+            except
+            select * from {{ previous_prices }}
+        )
+        union all
+        (
+            select * from {{ previous_prices }}
+            except
+            select * from observed_prices
+        )
+    ) as differing
+    {%- else -%}
+    select
+        valid_from,
+        valid_to
+    from observed_prices
+    {%- endif %}
 ),
 
 links as (
@@ -146,7 +225,7 @@ known_dates as (
 ),
 
 changed_tasks as (
-    select task_id from changed_calls
+    select distinct task_id from changed_calls
     where task_id is not null
     union
     select task_id from changed_labels
@@ -295,6 +374,18 @@ touched_spans as (
         cast(moved_from as date) as first_date,
         date '9999-12-31' as last_date
     from moved_watermarks
+    union all
+    select
+        'calls of other sources' as reason,
+        usage_date as first_date,
+        usage_date as last_date
+    from changed_matches
+    union all
+    select distinct
+        'observed prices' as reason,
+        cast(valid_from as date) as first_date,
+        cast({{ add_microseconds('valid_to', '-1') }} as date) as last_date
+    from changed_prices
     union all
     select
         'exchange rates' as reason,

@@ -10,11 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pertask.home import Home
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PROJECT = Path(__file__).parents[2]
 """The dbt project: the folder of dbt_project.yml."""
@@ -63,15 +68,18 @@ def prepare(home: Home, *, full_refresh: bool = False, dates: tuple[date, date] 
 
     Raises:
         LakeError: the lake contradicts its ledger.
-        CompanyError: a company file has errors.
+        ConfigError: pertask.yml or a company file has errors.
     """
     from ingest.snapshot import write_snapshot
+    from orchestration.lib.published import published_tables
     from pertask.company import load_company
+    from pertask.config import load_config
 
     company = load_company(home)
+    precedences = load_config(home, with_mappings=False).precedences()
     home.warehouse.mkdir(parents=True, exist_ok=True)
     code_hash = _hash(_CODE)
-    reason = _full_refresh_reason(home, code_hash, full_refresh)
+    reason = _full_refresh_reason(home, code_hash, precedences, full_refresh)
     unfinished = _unfinished_file(home)
     was_unfinished = unfinished.exists()
     info = write_snapshot(
@@ -83,6 +91,7 @@ def prepare(home: Home, *, full_refresh: bool = False, dates: tuple[date, date] 
         full_refresh=bool(reason),
         previous_unfinished=was_unfinished,
         extra_dates=dates,
+        tables={"sources": _sources(precedences), **published_tables(home)},
     )
     (home.snapshot / _HASH_FILE).write_text(code_hash, encoding="ascii")
     unfinished.write_text(info.build_id, encoding="ascii")
@@ -193,7 +202,7 @@ def audit(home: Home) -> Audit:
     return Audit(passed, tuple(failures), tuple(warnings))
 
 
-def _full_refresh_reason(home: Home, code_hash: str, requested: bool) -> str:
+def _full_refresh_reason(home: Home, code_hash: str, precedences: dict[str, int], requested: bool) -> str:
     if requested:
         return "requested"
     if not home.warehouse_file.exists():
@@ -203,9 +212,42 @@ def _full_refresh_reason(home: Home, code_hash: str, requested: bool) -> str:
         return "no earlier build succeeded"
     if last.read_text(encoding="ascii") != code_hash:
         return "the models changed"
+    if _has_other_order(home, precedences):
+        return "the precedence of sources in pertask.yml changed"
     if _has_lost_files(home):
         return "files that the last build read are gone from the lake"
     return ""
+
+
+def _sources(precedences: dict[str, int]) -> pa.Table:
+    import pyarrow as pa
+
+    from ingest.snapshot import SOURCES
+
+    return pa.Table.from_pylist(
+        [{"source": source, "precedence": place} for source, place in precedences.items()], schema=SOURCES
+    )
+
+
+def _has_other_order(home: Home, precedences: dict[str, int]) -> bool:
+    """Whether the sources whose calls the last build read go before each other in another order now.
+
+    Only they matter: a call of a source that has none yet cannot be in two.
+    """
+    import pyarrow.parquet as pq
+
+    path = home.last_snapshot / "sources.parquet"
+    if not path.exists():
+        return False
+    before = {row["source"]: row["precedence"] for row in pq.read_table(path).to_pylist()}
+    batches = pq.read_table(home.last_snapshot / "batches.parquet", columns=["source", "contract"]).to_pylist()
+    sources = {batch["source"] for batch in batches if batch["contract"] == "llm_calls"}
+
+    def order(places: dict[str, int]) -> list[str]:
+        # those that pertask.yml does not name come last, by name, as in the models
+        return sorted(sources, key=lambda source: (places.get(source, sys.maxsize), source))
+
+    return order(before) != order(precedences)
 
 
 def _has_lost_files(home: Home) -> bool:

@@ -24,6 +24,8 @@ sources:
   telemetry: {path: landing/telemetry, format: prometheus}
   links: {path: landing/links, format: resource_links}
   windows: {path: landing/windows, format: mapping, mapping: mappings/windows.yml}
+  tracer: {path: landing/tracer, format: mapping, mapping: mappings/tracer.yml}
+  prices: {path: landing/prices, format: litellm_prices}
 # each day's log holds a row with negative tokens
 limits: {quarantined_ratio: 0.5}
 """
@@ -31,6 +33,21 @@ WINDOWS = """\
 contract: replica_windows
 format: csv
 columns: {replica_id: replica, resource_id: instance, loaded_at: loaded, unloaded_at: unloaded}
+"""
+TRACER = """\
+contract: llm_calls
+format: csv
+columns:
+  call_id: id
+  response_id: response
+  trace_id: trace
+  span_id: id
+  task_id: task
+  started_at: started
+  provider: "'openai'"
+  model: model
+  input_tokens: read
+  output_tokens: written
 """
 # Told apart by the moment or the path of the run, not by what the data say.
 RUN_COLUMNS = {"committed_at", "batch_id"}
@@ -41,7 +58,8 @@ class SmallHome:
 
     The deliveries hold on purpose: a task over midnight, a price cut between two days, a retry labelled on the next
     day, a late and a grown log file, outcomes that change, a restated bill with a day gone, a month-wide bill line,
-    late GPU samples, lists of links, windows and outcomes that come again as a whole, and an edited alias.
+    late GPU samples, lists of links, windows and outcomes that come again as a whole, edited aliases, prices and
+    discounts, observed prices, and a tracer that has seen some of the gateway's calls, one of them after midnight.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,7 +69,8 @@ class SmallHome:
         (folder / "pertask.yml").write_text(SOURCES, encoding="utf-8")
         (folder / "mappings").mkdir(exist_ok=True)
         (folder / "mappings" / "windows.yml").write_text(WINDOWS, encoding="utf-8")
-        for name in ("gateway", "outcomes", "bill", "telemetry", "links", "windows"):
+        (folder / "mappings" / "tracer.yml").write_text(TRACER, encoding="utf-8")
+        for name in ("gateway", "outcomes", "bill", "telemetry", "links", "windows", "tracer", "prices"):
             (folder / "landing" / name).mkdir(parents=True, exist_ok=True)
 
     def run(self, *arguments: str) -> str:
@@ -90,11 +109,27 @@ class SmallHome:
             self.links("whole", 2, ended=True),
             self.windows("first", 0, ended=False),
             self.windows("whole", 2, ended=True),
+            self.spans(0),
+            self.spans(1),
+            self.spans(2),
+            self.prices(0, 0.000003),
+            self.prices(2, 0.000002),
+            self.prices(3, 0.003),
         ]
 
     def company_edits(self) -> list[Callable[[], None]]:
         """Edits of the company's files, in their order."""
-        return [self.aliases("support desk"), self.aliases("customer care")]
+        return [
+            self.aliases("support desk"),
+            self.terms(
+                "prices", "provider,model,component,usd_per_million,valid_from", "openai,gpt-5.6-sol,input,3,2026-08-20"
+            ),
+            self.aliases("customer care"),
+            self.terms("discounts", "provider,discount_ratio,valid_from,valid_to", "openai,0.1,2026-08-19,2026-08-21"),
+            self.terms(
+                "prices", "provider,model,component,usd_per_million,valid_from", "openai,gpt-5.6-sol,input,3,2026-08-21"
+            ),
+        ]
 
     def _write(self, path: str, text: str, delivered: int) -> None:
         target = self.folder / "landing" / path
@@ -216,6 +251,51 @@ class SmallHome:
             if ended:
                 rows.append(f"r2,i-a,{(later + timedelta(hours=3)).isoformat()},")
             self._write(f"windows/{name}.csv", "\n".join(["replica,instance,loaded,unloaded", *rows, ""]), delivered)
+
+        return deliver
+
+    def spans(self, day: int) -> Callable[[], None]:
+        """A day's spans of a tracer.
+
+        Calls that the gateway has too, one of them begun a little later and so on the next day; a task for a call that
+        the gateway knows no task of; and a call that only the tracer has seen.
+        """
+
+        def deliver() -> None:
+            start = DAY_ONE + timedelta(days=day)
+            rows = [
+                (f"d{day}-a", f"t{day}", 9, "gpt-5.6-sol"),
+                (f"d{day}-d", "traced", 12, "gpt-5.6-sol"),
+                (f"only-{day}", "traced", 13, "gpt-5.6-sol"),
+            ]
+            if day == 2:
+                rows.append(("d1-n1", "midnight", 0.002, "gpt-5.6-sol"))
+            lines = ["id,response,trace,task,started,model,read,written"] + [
+                f"span-{name},{name},trace-{task},{task},{(start + timedelta(hours=hour)).isoformat()},{model},900,90"
+                for name, task, hour, model in rows
+            ]
+            self._write(f"tracer/day{day}.csv", "\n".join([*lines, ""]), delivered=day)
+
+        return deliver
+
+    def prices(self, day: int, input_usd: float) -> Callable[[], None]:
+        """LiteLLM's prices as seen on a day, of a model that the price book does not know."""
+
+        def deliver() -> None:
+            costs = {"input_cost_per_token": input_usd, "output_cost_per_token": 0.00001}
+            entry = {"litellm_provider": "openai", "mode": "chat", **costs}
+            path = self.folder / "landing" / "prices" / f"day{day}.json"
+            path.write_text(json.dumps({"no-such-model": entry}), encoding="utf-8")
+            moment = (DAY_ONE + timedelta(days=day, hours=6)).timestamp()
+            os.utime(path, (moment, moment))
+
+        return deliver
+
+    def terms(self, file: str, header: str, row: str) -> Callable[[], None]:
+        """An edit of one of the company's files on prices."""
+
+        def deliver() -> None:
+            (self.folder / "company" / f"{file}.csv").write_text(f"{header}\n{row}\n", encoding="utf-8")
 
         return deliver
 

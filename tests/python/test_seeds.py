@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 SEEDS = Path(__file__).resolve().parents[2] / "seeds"
-NAMES = ("price_book", "providers", "error_causes", "gpu_models", "gpu_instances")
+NAMES = (
+    "price_book",
+    "price_fallbacks",
+    "model_name_rules",
+    "failure_causes",
+    "providers",
+    "error_causes",
+    "gpu_models",
+    "gpu_instances",
+)
 TIERS = {"standard", "batch", "flex", "priority"}
 UNITS = {
     **dict.fromkeys(
@@ -71,7 +80,9 @@ def test_every_row_is_whole_and_has_an_origin(name: str) -> None:
 def test_every_column_is_described(name: str) -> None:
     text = (SEEDS / f"{name}.yml").read_text(encoding="utf-8")
     described = set(re.findall(r"^      - name: (\w+)$", text, flags=re.MULTILINE))
-    typed = set(re.findall(r"^        (\w+): (?:string|bigint|timestamp|decimal)", text, flags=re.MULTILINE))
+    typed = set(
+        re.findall(r"^        (\w+): (?:string|bigint|boolean|date|timestamp|decimal)", text, flags=re.MULTILINE)
+    )
     columns = set(read(name)[0])
     assert described == columns
     assert typed == columns
@@ -102,7 +113,8 @@ def test_periods_of_a_price_follow_each_other_without_overlap() -> None:
         assert moment.fullmatch(row["valid_from"]) and moment.fullmatch(row["valid_to"]), row
         start, end = row["valid_from"] or OPEN_START, row["valid_to"] or OPEN_END
         assert start < end, row
-        key = tuple(row[part] for part in ("provider", "model", "service_tier", "context_above_tokens", "component"))
+        parts = ("provider", "model", "region", "service_tier", "context_above_tokens", "context_counts", "daily_from")
+        key = tuple(row[part] for part in (*parts, "component"))
         periods[key].append((start, end))
     for key, spans in periods.items():
         for (_, end), (start, _) in pairwise(sorted(spans)):

@@ -6,6 +6,7 @@ with tasks as (
 
 attempts as (
     select * from {{ ref('fct_call_attempts') }}
+    where duplicate_of_source is null
 ),
 
 summed as (

@@ -1,4 +1,5 @@
--- No call is lost between staging and the fact, and each has a cost or the reason why not, never both.
+-- No call is lost between staging and the fact, and each has a cost or the reason why not, never both; of a call that
+-- several sources have seen one keeps the cost.
 with calls as (
     select
         usage_date,
@@ -16,6 +17,7 @@ attempts as (
             case
                 when (cost_usd is null) = (cost_basis in ('metered', 'allocated')) then 1
                 when (cost_basis = 'unpriced') != (unpriced_reason is not null) then 1
+                when (cost_basis = 'duplicate') != (duplicate_of_source is not null) then 1
             end
         ) as contradictions
     from {{ ref('fct_call_attempts') }}

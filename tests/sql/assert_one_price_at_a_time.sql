@@ -1,24 +1,27 @@
--- A component of a model has at most one price at any moment.
+-- A source states at most one price of a component at any moment.
 with prices as (
     select
         *,
-        lead(coalesce(valid_from, timestamp '0001-01-01 00:00:00')) over (
-            partition by provider, lower(model), service_tier, context_above_tokens, component
-            order by coalesce(valid_from, timestamp '0001-01-01 00:00:00')
+        lead(valid_from) over (
+            partition by
+                price_source, provider, model_key, region, service_tier, context_counts, context_from_tokens,
+                day_from_minute, day_to_minute, component
+            order by valid_from
         ) as next_valid_from
-    from {{ ref('price_book') }}
+    from {{ ref('int_prices') }}
 )
 
 select
+    price_source,
     provider,
-    model,
+    model_key,
+    region,
     service_tier,
-    context_above_tokens,
+    context_counts,
+    context_from_tokens,
     component,
     valid_from,
     valid_to,
     next_valid_from
 from prices
-where
-    next_valid_from < coalesce(valid_to, timestamp '9999-12-31 00:00:00')
-    or valid_to <= valid_from
+where next_valid_from < valid_to or valid_to <= valid_from

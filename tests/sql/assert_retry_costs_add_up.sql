@@ -7,7 +7,7 @@ with attempts as (
         max(case when sample_weight != round(sample_weight) then 1 else 0 end) as has_fractions,
         {{ sum_money('cost_usd') }} as total_cost_usd
     from {{ ref('fct_call_attempts') }}
-    where {{ in_tested_dates('usage_date') }}
+    where duplicate_of_source is null and {{ in_tested_dates('usage_date') }}
     group by usage_date
 ),
 

@@ -12,10 +12,12 @@ ranked_prices as (
         *,
         row_number() over (
             partition by provider, model
-            order by valid_from desc
+            order by valid_from desc, day_from_minute asc
         ) as price_rank
     from prices
-    where service_tier = 'standard' and context_above_tokens = 0
+    where
+        service_tier = 'standard' and region = '' and input_from_tokens = 0 and uncached_input_from_tokens = 0
+        and cache_read_from_tokens = 0
 ),
 
 latest_prices as (

@@ -22,6 +22,10 @@ error_causes as (
     select * from {{ ref('error_causes') }}
 ),
 
+failure_causes as (
+    select * from {{ ref('failure_causes') }}
+),
+
 fx_rates as (
     select * from {{ ref('dim_fx_rates') }}
 ),
@@ -39,11 +43,14 @@ labelled as (
         coalesce(attempts.customer, labels.customer) as customer,
         coalesce(attempts.environment, labels.environment) as environment,
         coalesce(labels.outcome, 'unknown') as outcome,
-        steps.status,
+        coalesce(steps.status, attempts.status) as status,
         steps.step_key,
-        steps.is_final_attempt,
+        steps.step_attempt_number,
+        steps.first_input_tokens,
+        steps.neighbour_input_tokens,
+        coalesce(steps.is_final_attempt, false) as is_final_attempt,
         case
-            when steps.step_role != 'failed' then steps.step_role
+            when steps.step_role is null or steps.step_role != 'failed' then steps.step_role
             when steps.is_step_successful then 'recovered'
             when coalesce(labels.outcome, 'unknown') != 'unknown' then 'abandoned'
             else 'unresolved'
@@ -54,7 +61,8 @@ labelled as (
             when steps.step_role = 'failed' then coalesce(attempts.error_type, steps.rejection_reason)
         end as failure_text
     from attempts
-    inner join steps
+    -- the same call in another source has no step of its own
+    left join steps
         on
             attempts.source = steps.source
             and attempts.call_id = steps.call_id
@@ -99,6 +107,7 @@ select
     attempts.source,
     attempts.call_id,
     attempts.attempt_number,
+    attempts.is_attempt_told,
     attempts.usage_date,
     attempts.task_id,
     attempts.task_id_origin,
@@ -110,9 +119,11 @@ select
     attempts.parent_call_id,
     attempts.response_id,
     attempts.trace_id,
+    attempts.span_id,
     attempts.step_name,
     attempts.step_index,
     labelled.step_key,
+    labelled.step_attempt_number,
     attempts.call_kind,
     attempts.workload_kind,
     attempts.started_at,
@@ -120,6 +131,8 @@ select
     attempts.ended_at,
     attempts.provider,
     attempts.model,
+    attempts.logged_model,
+    attempts.model_match,
     attempts.service_tier,
     attempts.region,
     attempts.deployment_id,
@@ -152,6 +165,8 @@ select
     attempts.image_count,
     attempts.web_search_count,
     attempts.tool_call_count,
+    attempts.tool_name,
+    attempts.unmapped_usage,
     attempts.prefix_tokens,
     attempts.context_tokens,
     attempts.prompt_hash,
@@ -160,8 +175,35 @@ select
     attempts.router_confidence,
     attempts.response_cache_hit,
     attempts.cost_usd,
+    attempts.fresh_input_cost_usd,
+    attempts.cache_read_cost_usd,
+    attempts.cache_write_cost_usd,
+    attempts.output_cost_usd,
+    attempts.reasoning_cost_usd,
+    attempts.per_call_cost_usd,
     attempts.cost_basis,
+    attempts.duplicate_of_source,
     attempts.unpriced_reason,
+    attempts.is_price_estimated,
+    attempts.list_cost_usd,
+    attempts.discount_ratio,
+    attempts.fresh_input_price_usd,
+    case
+        when labelled.step_attempt_number > 1
+            then cast(attempts.input_tokens - labelled.first_input_tokens as decimal(18, 0))
+    end as context_growth_tokens,
+    case
+        when
+            labelled.attempt_role in ('recovered', 'abandoned', 'unresolved') and coalesce(attempts.input_tokens, 0) = 0
+            and failure_causes.bills_input
+            then labelled.neighbour_input_tokens
+    end as estimated_input_tokens,
+    case
+        when
+            labelled.attempt_role in ('recovered', 'abandoned', 'unresolved') and coalesce(attempts.input_tokens, 0) = 0
+            and failure_causes.bills_input
+            then {{ multiply_money('labelled.neighbour_input_tokens', 'attempts.fresh_input_price_usd') }}
+    end as estimated_input_cost_usd,
     attempts.cost_usd as fully_loaded_cost_usd,
     attempts.quoted_cost_usd,
     attempts.reported_cost,
@@ -179,6 +221,7 @@ inner join labelled
         and attempts.attempt_number = labelled.attempt_number
         and attempts.usage_date = labelled.usage_date
 left join causes on labelled.failure_text = causes.failure_text
+left join failure_causes on coalesce(causes.cause, 'unknown') = failure_causes.cause
 left join aliases as team_aliases
     on
         team_aliases.kind = 'team'

@@ -2,7 +2,10 @@
 
 with attempts as (
     select * from {{ ref('fct_call_attempts') }}
-    where task_id is not null and {{ near_touched_dates('usage_date', var('max_task_days')) }}
+    where
+        task_id is not null
+        and duplicate_of_source is null
+        and {{ near_touched_dates('usage_date', var('max_task_days')) }}
 ),
 
 labels as (
@@ -105,6 +108,9 @@ tasks as (
         sum(case when attempt_role in ('recovered', 'abandoned', 'unresolved') then 1 else 0 end)
             as failed_attempt_count,
         sum(case when cost_usd is null then 1 else 0 end) as unpriced_attempt_count,
+        -- a tool that nobody lists a price for counts as one that costs nothing of its own
+        sum(case when cost_usd is null and coalesce(unpriced_reason, '') != 'no_price_for_tool' then 1 else 0 end)
+            as missing_cost_count,
         sum(tool_call_count) as tool_call_count,
         max(sample_weight) as sample_weight,
         sum(cost_usd) as cost_usd,
@@ -154,7 +160,7 @@ select
     cast(tasks.fully_loaded_cost_usd as decimal(38, 12)) as fully_loaded_cost_usd,
     cast(tasks.failed_attempt_cost_usd as decimal(38, 12)) as failed_attempt_cost_usd,
     cast(tasks.headline_cost_usd as decimal(38, 12)) as headline_cost_usd,
-    tasks.unpriced_attempt_count = 0 as is_fully_priced,
+    tasks.missing_cost_count = 0 as is_fully_priced,
     false as is_provisional,
     tasks.piece_number > 0 or tasks.last_piece_number > 0 as is_cut
 from tasks

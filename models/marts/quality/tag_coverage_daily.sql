@@ -4,6 +4,7 @@
     'task_id': "task_id_origin = 'task'",
     'task_type': "task_type != '__untagged__'",
     'team': "team != '__untagged__'",
+    'attempt': 'is_attempt_told or step_index is not null',
     'step_name': 'step_name is not null',
     'prompt_version': 'prompt_version is not null',
     'customer': 'customer is not null',
@@ -15,7 +16,7 @@
 
 with attempts as (
     select * from {{ ref('fct_call_attempts') }}
-    where {{ in_touched_dates('usage_date') }}
+    where duplicate_of_source is null and {{ in_touched_dates('usage_date') }}
 ),
 
 -- the grain changes: from one row per attempt to one row per day and source, a count per field

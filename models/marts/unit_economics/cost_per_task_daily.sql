@@ -7,7 +7,7 @@ with tasks as (
 
 attempts as (
     select * from {{ ref('fct_call_attempts') }}
-    where task_id is null and {{ in_touched_dates('usage_date') }}
+    where task_id is null and duplicate_of_source is null and {{ in_touched_dates('usage_date') }}
 ),
 
 judged as (

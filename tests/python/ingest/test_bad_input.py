@@ -18,6 +18,15 @@ from ingest.formats import FORMATS
 from ingest.lake import Lake
 from ingest.runner import IngestRequest, ingest
 from tests.python.conftest import spend_log_row, write_json_lines
+from tests.python.ingest.formats import (
+    test_anthropic_costs,
+    test_anthropic_usage,
+    test_helicone,
+    test_langfuse,
+    test_litellm_payload,
+    test_openai_usage,
+    test_otlp,
+)
 from tests.python.ingest.helpers import (
     MARKER,
     assert_nowhere,
@@ -259,7 +268,7 @@ def test_an_unknown_column_is_named_and_the_rest_loads(tmp_path, lake_rows):
     assert lake_rows("tasks", "task_id, outcome") == [("t1", "success")]
 
 
-@pytest.mark.parametrize("format_name", ["litellm_spend_logs", "focus", "prometheus", "resource_links", "tasks"])
+@pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("text", ["", "\n  \n"])
 def test_an_empty_file(tmp_path, format_name, text):
     path = tmp_path / "nothing.csv"
@@ -427,6 +436,35 @@ def secret_answers(folder: Path) -> None:
     write_lines(folder / "none.json", [text.replace('"values": [[', f'"values": ["{MARKER}", [')])
 
 
+def secret_requests(folder: Path) -> None:
+    secrets = {"request_body": {"content": MARKER}, "response_body": MARKER, "proxy_key_id": MARKER, "x": MARKER}
+    rows = [
+        test_helicone.request_row("q1", **secrets),
+        test_helicone.request_row("q2", **secrets, cost=MARKER),
+        test_helicone.request_row("q3", **secrets, target_url=f"https://user:{MARKER}@host/v1?key={MARKER}"),
+        test_helicone.request_row("q4", **secrets, status=MARKER),
+    ]
+    write_lines(folder / "calls.jsonl", [*lines_of(*rows), json.dumps(rows[0])[:-20]])
+    write_csv(folder / "calls.csv", rows)
+    pq.write_table(
+        pa.Table.from_pylist([{n: json.dumps(v) for n, v in row.items()} for row in rows]), folder / "c.parquet"
+    )
+
+
+def secret_reports(folder: Path) -> None:
+    keys = {"api_key_id": MARKER, "user_id": MARKER, "note": {"deep": MARKER}}
+    openai, anthropic, costs = test_openai_usage, test_anthropic_usage, test_anthropic_costs
+    pages = {
+        "openai": openai.page(openai.bucket(openai.usage(**keys), openai.usage(input_tokens=MARKER), MARKER)),
+        "anthropic": anthropic.page(anthropic.bucket(anthropic.usage(**keys), anthropic.usage(output_tokens=MARKER))),
+        "costs": anthropic.page(anthropic.bucket(costs.cost(**keys), costs.cost(MARKER))),
+    }
+    for name, page in pages.items():
+        write_lines(folder / f"{name}.json", [json.dumps(page, indent=2)])
+        write_lines(folder / f"{name}.jsonl", [*lines_of(page, {"error": MARKER}), json.dumps(page)[:-20]])
+        write_lines(folder / f"{name}_half.json", [json.dumps(page)[:-20]])
+
+
 def secret_tables(folder: Path) -> None:
     write_csv(
         folder / "tasks.csv",
@@ -448,7 +486,9 @@ def secret_tables(folder: Path) -> None:
 
 
 @both_sizes
-@pytest.mark.parametrize("write", [secret_spend_logs, secret_bills, secret_answers, secret_tables])
+@pytest.mark.parametrize(
+    "write", [secret_spend_logs, secret_bills, secret_answers, secret_requests, secret_reports, secret_tables]
+)
 def test_no_text_of_a_record_reaches_the_lake_or_a_message(tmp_path, lake_rows, write):
     """Keys, addresses and message text stay out of every file of the lake and every message, from bad rows too."""
     folder = tmp_path / "in"
@@ -484,6 +524,8 @@ class Kind:
         """Write rows as this kind of file, in a folder of its own as bills are."""
         path = folder / f"file{self.suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
+        if self.format == "otlp":
+            rows = [test_otlp.flat_request(row) for row in rows]
         if self.suffix == ".jsonl":
             return write_json_lines(path, rows)
         if self.suffix == ".csv":
@@ -538,22 +580,59 @@ def _call(number: int) -> dict:
     return spend_log_row(f"r{number}")
 
 
+def _payload(number: int) -> dict:
+    return test_litellm_payload.payload_row(f"r{number}", startTime="2026-08-01T10:00:00Z")
+
+
 def _bill(number: int) -> dict:
     return bill_line(ResourceId=f"i-{number}")
+
+
+def _price(number: int) -> dict:
+    at = "2026-08-01T10:00:00Z"
+    return {"observed_at": at, "model": f"gpt-{number}", "field": "input_cost_per_token", "new": "1e-06"}
+
+
+def _request(number: int) -> dict:
+    return test_helicone.request_row(f"q{number}")
+
+
+def _usage_bucket(number: int) -> dict:
+    return test_anthropic_usage.bucket(test_anthropic_usage.usage(model=f"m{number}"))
+
+
+def _observation(number: int) -> dict:
+    return test_langfuse.observation(f"o{number}")
 
 
 _CALL_TIMES = ("startTime", "started_at", "endTime", "ended_at")
 _BILL_TIMES = ("ChargePeriodStart", "charge_period_start", "ChargePeriodEnd", "charge_period_end")
 _LINK_TIMES = ("valid_from", "valid_from", "valid_to", "valid_to")
+_OBSERVATION_TIMES = ("start_time", "started_at", "end_time", "ended_at")
+_REQUEST_TIMES = ("request_created_at", "started_at", "response_created_at", "ended_at")
+_BUCKET_TIMES = ("starting_at", "started_at", "ending_at", "ended_at")
+_SPAN_TIMES = ("startTimeUnixNano", "started_at", "endTimeUnixNano", "ended_at")
 _MAPPED_TIMES = ("begun", "started_at", "done", "ended_at")
 KINDS = [
     *(
         Kind("litellm_spend_logs", suffix, "llm_calls", _call, *_CALL_TIMES)
         for suffix in (".jsonl", ".csv", ".parquet")
     ),
+    Kind("litellm_payload", ".jsonl", "llm_calls", _payload, *_CALL_TIMES),
+    *(Kind("helicone", suffix, "llm_calls", _request, *_REQUEST_TIMES) for suffix in (".jsonl", ".csv", ".parquet")),
+    *(
+        Kind("langfuse", suffix, "llm_calls", _observation, *_OBSERVATION_TIMES)
+        for suffix in (".jsonl", ".csv", ".parquet")
+    ),
+    Kind("anthropic_usage", ".jsonl", "vendor_usage", _usage_bucket, *_BUCKET_TIMES),
+    Kind("otlp", ".jsonl", "llm_calls", test_otlp.span, *_SPAN_TIMES),
     *(Kind("focus", suffix, "bill_lines", _bill, *_BILL_TIMES) for suffix in (".csv", ".parquet")),
     *(Kind("resource_links", suffix, "resource_links", _link, *_LINK_TIMES) for suffix in (".csv", ".jsonl")),
     *(Kind("tasks", suffix, "tasks", _task, "closed_at", "closed_at") for suffix in (".csv", ".jsonl", ".parquet")),
+    *(
+        Kind("litellm_prices", suffix, "model_prices", _price, "observed_at", "observed_at")
+        for suffix in (".csv", ".jsonl", ".parquet")
+    ),
     *(Kind("mapping", suffix, "llm_calls", _mapped, *_MAPPED_TIMES) for suffix in (".csv", ".jsonl", ".parquet")),
 ]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.format + kind.suffix)
@@ -569,7 +648,11 @@ def line_of(kind: Kind, record: int) -> int:
     return record + (kind.suffix == ".csv")
 
 
-@every_kind
+# LiteLLM's payload counts seconds.
+UNCOUNTED_KINDS = [kind for kind in KINDS if kind.format != "litellm_payload"]
+
+
+@pytest.mark.parametrize("kind", UNCOUNTED_KINDS, ids=lambda kind: kind.format + kind.suffix)
 def test_a_number_where_a_time_should_be(tmp_path, lake_rows, kind):
     rows = [kind.row(1), {**kind.row(2), kind.time: "1785578400"}, kind.row(3)]
     result = bring_kind(tmp_path, kind, rows)
@@ -592,10 +675,21 @@ def test_an_end_before_its_start(tmp_path, lake_rows, kind):
     ]
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k.contract == "llm_calls"], ids=lambda k: k.format + k.suffix)
+# Helicone's cache is beside its prompts: it cannot be above them.
+INCLUSIVE_KINDS = [kind for kind in KINDS if kind.contract == "llm_calls" and kind.format != "helicone"]
+
+
+@pytest.mark.parametrize("kind", INCLUSIVE_KINDS, ids=lambda kind: kind.format + kind.suffix)
 def test_token_counts_that_cannot_be(tmp_path, lake_rows, kind):
     if kind.format == "mapping":
         wrong = [{"i": -9}, {"i": 9, "r": 10}, {"r": "few"}]
+    elif kind.format == "langfuse":
+        usage = ({"input": -9}, {"prompt_tokens": 1000, "cached_tokens": 1001}, {"input_cached_tokens": "few"})
+        wrong = [{"usage_details": one} for one in usage]
+    elif kind.format == "otlp":
+        usage = ({"input_tokens": -9}, {"cache_read.input_tokens": 1001}, {"cache_read.input_tokens": "few"})
+        wrong = [{f"gen_ai.usage.{key}": count for key, count in one.items()} for one in usage]
+        wrong = [{"attributes": test_otlp.attributes(test_otlp.CHAT | test_otlp.USAGE | one)} for one in wrong]
     else:
         wrong = [{"prompt_tokens": -9}, {"metadata": {"usage_object": {"cache_read_input_tokens": 1001}}}]
         wrong.append({"metadata": {"usage_object": {"prompt_tokens_details": {"cached_tokens": "few"}}}})
@@ -613,7 +707,7 @@ def test_token_counts_that_cannot_be(tmp_path, lake_rows, kind):
 @pytest.mark.parametrize("kind", [k for k in KINDS if k.suffix == ".jsonl"], ids=lambda kind: kind.format)
 @both_sizes
 def test_a_half_written_line_in_every_format(tmp_path, lake_rows, kind):
-    lines = lines_of(kind.row(1), kind.row(2), kind.row(3))
+    lines = kind.write(tmp_path / "whole", [kind.row(1), kind.row(2), kind.row(3)]).read_text().splitlines()
     path = write_lines(tmp_path / "file.jsonl", [lines[0], lines[1][:25], lines[2]])
     result = bring(tmp_path, path, kind.format, **kind.options(tmp_path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -120,6 +121,37 @@ def test_requested_dates_are_a_range_of_their_own(home):
     tables = home.snapshot(extra_dates=(date(2026, 8, 1), date(2026, 8, 3)))
     assert tables["changed_ranges"] == [
         {"reason": "requested", "valid_from": date(2026, 8, 1), "valid_to": date(2026, 8, 4)}
+    ]
+
+
+def test_further_tables_are_frozen_and_touch_no_date(home):
+    table = pa.table({"source": ["gateway"], "precedence": [1]})
+    assert home.snapshot(tables={"sources": table})["sources"] == [{"source": "gateway", "precedence": 1}]
+    home.accept()
+    other = pa.table({"source": ["gateway"], "precedence": [2]})
+    tables = home.snapshot(tables={"sources": other})
+    assert (tables["sources"], tables["changed_ranges"]) == ([{"source": "gateway", "precedence": 2}], [])
+    assert "sources" not in home.snapshot()
+
+
+def test_an_edited_price_of_the_company_touches_its_dates(home):
+    schema = pa.schema(
+        [("usd_per_million", pa.decimal128(18, 6)), ("valid_from", pa.date32()), ("valid_to", pa.date32())]
+    )
+
+    def snapshot(price: str) -> list[dict]:
+        row = {"usd_per_million": Decimal(price), "valid_from": date(2026, 8, 1), "valid_to": date(2026, 9, 1)}
+        prices = pa.Table.from_pylist([row], schema=schema)
+        write_snapshot(
+            home.lake, home.folder / "snapshot", home.folder / "last", {"prices": prices}, home.seeds, False, False
+        )
+        return pq.read_table(home.folder / "snapshot" / "changed_ranges.parquet").to_pylist()
+
+    snapshot("1")
+    home.accept()
+    assert snapshot("1.000000") == []
+    assert snapshot("1.000001") == [
+        {"reason": "company_prices", "valid_from": date(2026, 8, 1), "valid_to": date(2026, 9, 1)}
     ]
 
 

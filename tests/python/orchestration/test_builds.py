@@ -10,10 +10,14 @@ import pytest
 
 from ingest.lake import Lake
 from ingest.runner import IngestRequest, ingest
+from ingest.snapshot import SOURCES
 from orchestration.defs.dbt.assets import BuildConfig, describe
 from orchestration.lib import builds
+from pertask.errors import ConfigError
 from pertask.home import Home
+from publish.publication import publish
 from tests.python.conftest import spend_log_row, write_json_lines
+from tests.python.publish.warehouses import make_warehouse
 
 
 @pytest.fixture
@@ -115,6 +119,76 @@ def test_a_file_of_the_last_build_that_is_gone_forces_a_full_refresh(home: Home)
         part.unlink()
     ingest(home.lake, [IngestRequest("gateway", log)])
     assert builds.prepare(home).reason == "files that the last build read are gone from the lake"
+
+
+def write_sources(home: Home, text: str) -> None:
+    home.config_file.write_text(f"sources: {{{text}}}\n", encoding="utf-8")
+
+
+def test_the_sources_of_pertask_yml_go_into_the_snapshot_in_their_order(home: Home) -> None:
+    write_sources(home, "gateway: {path: x}, tracer: {path: x, precedence: 1}")
+    builds.prepare(home)
+    assert pq.read_table(home.snapshot / "sources.parquet").to_pylist() == [
+        {"source": "tracer", "precedence": 1},
+        {"source": "gateway", "precedence": 2},
+    ]
+
+
+def test_without_sources_the_table_is_empty(home: Home) -> None:
+    builds.prepare(home)
+    assert pq.read_table(home.snapshot / "sources.parquet").schema.equals(SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_changed"),
+    [
+        ("gateway: {path: x}, tracer: {path: x}", "tracer: {path: x}, gateway: {path: x}", True),
+        ("gateway: {path: x}, tracer: {path: x}", "gateway: {path: x}, tracer: {path: x, precedence: 1}", True),
+        ("gateway: {path: x}, tracer: {path: x}", "gateway: {path: x, precedence: 3}, tracer: {path: x}", False),
+        ("gateway: {path: x}, tracer: {path: x}", "gateway: {path: y}, later: {path: x}, tracer: {path: x}", False),
+        # what pertask.yml does not name comes last, by name
+        ("gateway: {path: x}, tracer: {path: x}", "tracer: {path: x}", True),
+        ("gateway: {path: x}, tracer: {path: x}", "", False),
+        ("", "tracer: {path: x}", True),
+    ],
+)
+def test_another_precedence_forces_a_full_refresh(home: Home, before: str, after: str, is_changed: bool) -> None:
+    for source in ("gateway", "tracer"):
+        log = write_json_lines(home.root / f"{source}.jsonl", [spend_log_row(source)])
+        ingest(home.lake, [IngestRequest(source, log)])
+    write_sources(home, before)
+    builds.prepare(home)
+    succeed(home)
+    assert builds.prepare(home).reason == ""
+    write_sources(home, after)
+    build = builds.prepare(home)
+    assert build.reason == ("the precedence of sources in pertask.yml changed" if is_changed else "")
+    assert build.full_refresh == is_changed
+
+
+def test_a_last_build_that_knew_no_precedence_is_no_change(home: Home) -> None:
+    write_sources(home, "tracer: {path: x}")
+    builds.prepare(home)
+    succeed(home)
+    (home.last_snapshot / "sources.parquet").unlink()
+    assert builds.prepare(home).reason == ""
+
+
+def test_a_wrong_configuration_stops_before_anything_is_written(home: Home) -> None:
+    home.config_file.write_text("sources: {a: {path: x, precedence: 0}}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="precedence"):
+        builds.prepare(home)
+    assert not home.snapshot.exists()
+
+
+def test_the_last_publication_goes_into_the_snapshot(tmp_path: Path) -> None:
+    home = make_warehouse(tmp_path / "published")
+    publish(home)
+    Lake(home.lake)
+    builds.prepare(home)
+    totals = pq.read_table(home.snapshot / "published_totals.parquet").to_pylist()
+    assert {row["mart"] for row in totals} >= {"unit_economics.cost_per_task_daily", "capacity.idle_dollars_daily"}
+    assert pq.read_table(home.snapshot / "published_restatements.parquet").num_rows == 0
 
 
 def test_a_home_that_moved_is_the_same_home(home: Home, tmp_path: Path) -> None:

@@ -344,7 +344,7 @@ def test_init_makes_a_home_that_is_right_and_overwrites_nothing(home, tmp_path):
     assert call("init", folder).exit_code == 0
     made = Home(folder)
     load_config(made)
-    assert set(load_company(made)) == {"teams", "task_types", "aliases", "owners"}
+    assert set(load_company(made)) == {"teams", "task_types", "aliases", "owners", "discounts", "prices"}
     made.config_file.write_text("# mine")
     (made.company / "teams.csv").unlink()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,11 +19,17 @@ SCHEMAS = {
     "may_move",
     "aliases": "kind alias name",
     "owners": "match_on match_value team",
+    "discounts": "provider model discount_ratio",
+    "prices": "provider model region service_tier context_above_tokens context_rule context_counts daily_from daily_to "
+    "component unit usd_per_million origin",
 }
 TYPES = {
     "latency_target_seconds": pa.float64(),
     "quality_tolerance_ratio": pa.float64(),
     "may_move": pa.bool_(),
+    "discount_ratio": pa.decimal128(18, 6),
+    "context_above_tokens": pa.int64(),
+    "usd_per_million": pa.decimal128(18, 6),
     "valid_from": pa.date32(),
     "valid_to": pa.date32(),
 }
@@ -160,6 +167,126 @@ def test_an_end_that_is_not_after_the_beginning(tmp_path):
     home = write(tmp_path, teams="team,valid_from,valid_to\na,2026-05-01,2026-05-01\n")
     [line] = problems(home)
     assert line.startswith("teams.csv:2: valid_to: 2026-05-01 is not after valid_from 2026-05-01")
+
+
+PRICE = "provider,model,component,usd_per_million"
+
+
+def price_problems(folder: Path, columns: str, *values: str) -> list[str]:
+    rows = "".join(f"openai,gpt-x,input,1,{value}\n" for value in values)
+    return problems(write(folder, prices=f"{PRICE},{columns}\n{rows}"))
+
+
+def test_a_price_is_exact_and_an_empty_cell_stands_for_the_usual(tmp_path):
+    home = write(
+        tmp_path,
+        prices=f"{PRICE},service_tier,context_above_tokens,context_rule,context_counts,daily_from,daily_to,unit\n"
+        "openai,gpt-x,input,4.250001,,,,,,,\n"
+        "tool,search,call,1e4,batch,200000,>=,cache_read,16:30,00:30,call\n"
+        "openai,gpt-x,image,0,standard,0,>,input,,,image\n"
+        "openai,gpt-x,output,999999999999.999999,,,,,,,token\n",
+    )
+    rows = load_company(home)["prices"].to_pylist()
+    assert [tuple(row.values())[3:12] for row in rows] == [
+        ("standard", 0, ">", "input", None, None, "input", "token", Decimal("4.250001")),
+        ("batch", 200000, ">=", "cache_read", "16:30", "00:30", "call", "call", Decimal("10000")),
+        ("standard", 0, ">", "input", None, None, "image", "image", Decimal(0)),
+        ("standard", 0, ">", "input", None, None, "output", "token", Decimal("999999999999.999999")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [
+        ("0.1234567", "'0.1234567' is not a number with up to 6 decimals."),
+        ('"1,5"', "'1,5' is not a number with up to 6 decimals."),
+        ("nan", "'nan' is not a number"),
+        ("1_0", "'1_0' is not a number"),
+        ("1e99", "'1e99' is not a number"),
+        ("-1", "-1 is out of range: 0 or more."),
+        ("1000000000000", "out of range: less than 1,000,000,000,000 USD per million."),
+        ("", "it is empty; every row needs it"),
+    ],
+)
+def test_a_price_that_is_none(tmp_path, price, expected):
+    [line] = problems(write(tmp_path, prices=f"{PRICE}\nopenai,gpt-x,input,{price}\n"))
+    assert line.startswith("prices.csv:2: usd_per_million: ")
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "expected"),
+    [
+        ("service_tier", "batches", "service_tier: 'batches' is not known. Did you mean batch?"),
+        ("context_above_tokens", "-1", "context_above_tokens: '-1' is not a whole number, 0 or more."),
+        ("context_above_tokens", "200k", "context_above_tokens: '200k' is not a whole number, 0 or more."),
+        ("context_rule", "<", "context_rule: '<' is not known."),
+        ("context_counts", "output", "context_counts: 'output' is not known."),
+        ("daily_from,daily_to", "7:30,09:00", "daily_from: '7:30' is no time of day."),
+        ("daily_from,daily_to", "07:30,24:00", "daily_to: '24:00' is no time of day."),
+        ("daily_from,daily_to", "07:30,", "daily_to: it is empty; a price of some hours of the day has both"),
+        ("daily_from,daily_to", ",07:30", "daily_from: it is empty; a price of some hours of the day has both"),
+        ("daily_from,daily_to", "07:30,07:30", "daily_to: it is the same as daily_from."),
+        ("unit", "call", "unit: input is counted in token, not in call. Leave it empty."),
+        ("unit", "tokens", "unit: 'tokens' is not known. Did you mean token?"),
+    ],
+)
+def test_a_wrong_cell_of_a_price(tmp_path, columns, values, expected):
+    [line] = price_problems(tmp_path, columns, values)
+    assert line.startswith("prices.csv:2: ")
+    assert expected in line
+
+
+def test_what_is_no_component(tmp_path):
+    [line] = problems(write(tmp_path, prices=f"{PRICE}\nopenai,gpt-x,inputs,1\n"))
+    assert line == "prices.csv:2: component: 'inputs' is not known. Did you mean input?"
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "overlaps"),
+    [
+        ("origin", ("a", "b"), True),
+        ("service_tier", ("", "standard"), True),
+        ("service_tier", ("", "batch"), False),
+        ("region", ("", "eu"), False),
+        ("context_above_tokens", ("", "0"), True),
+        ("context_above_tokens", ("", "200000"), False),
+        ("context_rule", ("", ">="), False),
+        ("context_counts", ("", "cache_read"), False),
+        ("daily_from,daily_to", (",", "16:30,00:30"), False),
+        ("valid_from,valid_to", (",2026-08-01", "2026-08-01,"), False),
+        ("valid_from,valid_to", (",2026-08-02", "2026-08-01,"), True),
+    ],
+)
+def test_one_thing_has_one_price_on_each_day(tmp_path, columns, values, overlaps):
+    if overlaps:
+        [line] = price_problems(tmp_path, columns, *values)
+        assert line.startswith("prices.csv:3: valid_from: openai gpt-x standard 0 > input input is valid on the same")
+    else:
+        rows = "".join(f"openai,gpt-x,input,1,{value}\n" for value in values)
+        assert load_company(write(tmp_path, prices=f"{PRICE},{columns}\n{rows}"))["prices"].num_rows == 2
+
+
+def test_names_in_other_capitals_are_one_price_and_one_discount(tmp_path):
+    home = write(
+        tmp_path,
+        prices=f"{PRICE}\nopenai,gpt-x,input,1\nOpenAI,GPT-X,input,2\n",
+        discounts="provider,model,discount_ratio\nopenai,,0.1\nOpenAI,,0.2\nopenai,gpt-x,0.3\n",
+    )
+    assert [line.split(" is valid")[0] for line in problems(home)] == [
+        "discounts.csv:3: valid_from: openai",
+        "prices.csv:3: valid_from: openai gpt-x standard 0 > input input",
+    ]
+
+
+@pytest.mark.parametrize(("ratio", "is_right"), [("0", True), ("0.999999", True), ("1", False), ("-0.1", False)])
+def test_a_discount_is_a_share_below_one(tmp_path, ratio, is_right):
+    home = write(tmp_path, discounts=f"provider,discount_ratio\nopenai,{ratio}\n")
+    if is_right:
+        assert load_company(home)["discounts"].column("discount_ratio").to_pylist() == [Decimal(ratio)]
+    else:
+        [line] = problems(home)
+        assert line.startswith(f"discounts.csv:2: discount_ratio: {ratio} is out of range: a share from 0 to below 1")
 
 
 def test_a_file_with_nearly_the_right_name_is_not_passed_over(tmp_path):

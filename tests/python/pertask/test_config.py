@@ -177,8 +177,33 @@ def test_the_examples_of_a_new_home_are_right_once_uncommented(tmp_path):
     examples = is_example.sub("  ", CONFIGURATION.replace("# A name of your choice: ", "# A name of your choice, "))
     config = load_config(write(tmp_path, examples), with_mappings=False)
 
-    assert list(config.sources) == ["gateway", "bot", "cloud_bill", "other_gateway"]
+    assert list(config.sources) == ["gateway", "bot", "cloud_bill", "other_gateway", "tracer"]
+    assert config.sources["tracer"].precedence == 2
     assert config.sources["other_gateway"].token_convention.input_includes_cached is False
+
+
+def test_sources_with_a_precedence_go_first_and_the_others_follow_in_the_order_of_the_file(tmp_path):
+    home = write(
+        tmp_path,
+        "sources: {z: {path: x}, second: {path: x, precedence: 7}, a: {path: x}, first: {path: x, precedence: 1}, "
+        "tie: {path: x, precedence: 7}}",
+    )
+    assert load_config(home).precedences() == {"first": 1, "second": 2, "tie": 3, "z": 4, "a": 5}
+    assert Config().precedences() == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", "Input should be greater than or equal to 1"),
+        ("1.5", "a whole number is expected"),
+        ("true", "a whole number is expected"),
+        ("first", "a whole number is expected"),
+    ],
+)
+def test_a_precedence_is_a_whole_number_from_1(tmp_path, value, expected):
+    [line] = problems(tmp_path, f"sources:\n  a: {{path: x, precedence: {value}}}")
+    assert line == f"pertask.yml:2:28: sources.a.precedence: {expected}"
 
 
 def test_the_home_is_named_by_the_environment(monkeypatch, tmp_path):

@@ -1,0 +1,247 @@
+{%- set stages = range(1, 6) %}
+
+with calls as (
+    select * from {{ lake('llm_calls') }}
+),
+
+aliases as (
+    select * from {{ ref('stg_company_aliases') }}
+),
+
+providers as (
+    select * from {{ ref('providers') }}
+),
+
+rules as (
+    select * from {{ ref('model_name_rules') }}
+),
+
+prices as (
+    select * from {{ ref('int_prices') }}
+),
+
+-- one row per model that has a price, with the dates between which it has one
+priced_models as (
+    select
+        provider,
+        model,
+        model_key,
+        min(valid_from) as known_from,
+        max(valid_to) as known_to
+    from prices
+    group by provider, model, model_key
+),
+
+-- one row per provider, model and date as logged: names are resolved once, not once a call; a tool that is no model is
+-- priced by its name
+logged_names as (
+    select distinct
+        provider as logged_provider,
+        model as logged_model,
+        case when model is null then tool_name end as logged_tool,
+        usage_date
+    from calls
+),
+
+company_names as (
+    select
+        logged_names.logged_provider,
+        logged_names.logged_model,
+        logged_names.logged_tool,
+        logged_names.usage_date,
+        aliases.name is not null as is_alias,
+        coalesce(
+            lower(trim(logged_names.logged_provider)), case when logged_names.logged_tool is not null then 'tool' end
+        ) as provider,
+        trim(coalesce(aliases.name, logged_names.logged_model, logged_names.logged_tool)) as model
+    from logged_names
+    left join aliases
+        on
+            aliases.kind = 'model'
+            and logged_names.logged_model = aliases.alias
+            and logged_names.usage_date >= aliases.valid_from
+            and logged_names.usage_date < aliases.valid_to
+),
+
+-- "openai/gpt-4o" names its provider: the prefix goes where it says nothing else, and fills in for a missing provider
+prefixed as (
+    select
+        company_names.logged_provider,
+        company_names.logged_model,
+        company_names.logged_tool,
+        company_names.usage_date,
+        company_names.is_alias,
+        company_names.model,
+        coalesce(named.provider, company_names.provider, prefixes.provider) as provider,
+        coalesce(named.billing, prefixes.billing) as billing,
+        prefixes.provider as prefix_provider,
+        lower(split_part(company_names.model, '/', 1)) as prefix
+    from company_names
+    left join providers as named on company_names.provider = named.provider_alias
+    left join providers as prefixes
+        on
+            lower(split_part(company_names.model, '/', 1)) = prefixes.provider_alias
+            and company_names.model like '%/%'
+),
+
+unprefixed as (
+    select
+        logged_provider,
+        logged_model,
+        logged_tool,
+        usage_date,
+        is_alias,
+        provider,
+        billing,
+        prefix_provider is not null and prefix_provider = provider as is_prefixed,
+        case
+            when prefix_provider = provider then substr(model, length(prefix) + 2)
+            else model
+        end as model
+    from prefixed
+),
+
+-- whose model it is, where neither the log nor a prefix says
+vendors as (
+    select
+        unprefixed.logged_provider,
+        unprefixed.logged_model,
+        unprefixed.usage_date,
+        min_by(rules.sets_provider, rules.priority) as provider
+    from unprefixed
+    inner join rules
+        on
+            rules.stage = 0
+            and {{ matches_pattern('lower(unprefixed.model)', 'rules.pattern') }}
+    where unprefixed.provider is null
+    group by unprefixed.logged_provider, unprefixed.logged_model, unprefixed.usage_date
+),
+
+-- the names that one model goes by: as logged, and as each stage of the rules leaves it
+stage_0 as (
+    select
+        unprefixed.logged_provider,
+        unprefixed.logged_model,
+        unprefixed.logged_tool,
+        unprefixed.usage_date,
+        coalesce(unprefixed.provider, vendors.provider) as provider,
+        coalesce(unprefixed.billing, 'metered') as billing,
+        unprefixed.model,
+        lower(unprefixed.model) as model_key,
+        case
+            when unprefixed.is_alias then 'alias'
+            when vendors.provider is not null then 'model_family'
+            when unprefixed.is_prefixed then 'provider_prefix'
+            else 'exact'
+        end as rule
+    from unprefixed
+    left join vendors
+        on
+            unprefixed.logged_provider is not distinct from vendors.logged_provider
+            and unprefixed.logged_model is not distinct from vendors.logged_model
+            and unprefixed.usage_date = vendors.usage_date
+),
+{% for stage in stages %}
+stage_{{ stage }}_matches as (
+    select
+        names.logged_provider,
+        names.logged_model,
+        names.logged_tool,
+        names.usage_date,
+        min_by(rules.pattern, rules.priority) as pattern,
+        min_by(coalesce(rules.replacement, ''), rules.priority) as replacement,
+        min_by(rules.rule, rules.priority) as rule
+    from stage_{{ stage - 1 }} as names
+    inner join rules
+        on
+            rules.stage = {{ stage }}
+            and (rules.provider is null or names.provider = rules.provider)
+            and {{ matches_pattern('names.model_key', 'rules.pattern') }}
+    group by names.logged_provider, names.logged_model, names.logged_tool, names.usage_date
+),
+
+stage_{{ stage }} as (
+    select
+        names.logged_provider,
+        names.logged_model,
+        names.logged_tool,
+        names.usage_date,
+        names.provider,
+        names.billing,
+        names.model,
+        case
+            when matches.pattern is null then names.model_key
+            else regexp_replace(names.model_key, matches.pattern, matches.replacement)
+        end as model_key,
+        case
+            when matches.rule is null then names.rule
+            when names.rule = 'exact' then matches.rule
+            else concat(names.rule, '+', matches.rule)
+        end as rule
+    from stage_{{ stage - 1 }} as names
+    left join stage_{{ stage }}_matches as matches
+        on
+            names.logged_provider is not distinct from matches.logged_provider
+            and names.logged_model is not distinct from matches.logged_model
+            and names.logged_tool is not distinct from matches.logged_tool
+            and names.usage_date = matches.usage_date
+),
+{% endfor %}
+candidates as (
+    {%- for stage in [0] + stages | list %}
+    select
+        *,
+        {{ stage }} as stage
+    from stage_{{ stage }}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+),
+
+-- the name that was changed least and that has a price on that date is the model, else one that has a price at another
+-- time; what no rule leads to a price stays as it is
+ranked as (
+    select
+        candidates.logged_provider,
+        candidates.logged_model,
+        candidates.logged_tool,
+        candidates.usage_date,
+        candidates.provider,
+        candidates.billing,
+        coalesce(priced_models.model, candidates.model) as model,
+        coalesce(priced_models.model_key, lower(candidates.model)) as model_key,
+        case when priced_models.provider is not null then candidates.rule end as model_match,
+        row_number() over (
+            partition by
+                candidates.logged_provider, candidates.logged_model, candidates.logged_tool, candidates.usage_date
+            order by
+                case
+                    when priced_models.provider is null then 2
+                    when
+                        candidates.usage_date < cast(priced_models.known_from as date)
+                        or candidates.usage_date >= priced_models.known_to
+                        then 1
+                    else 0
+                end,
+                candidates.stage
+        ) as candidate_rank
+    from candidates
+    left join priced_models
+        on
+            candidates.provider = priced_models.provider
+            and candidates.model_key = priced_models.model_key
+)
+
+select
+    logged_provider,
+    logged_model,
+    logged_tool,
+    usage_date,
+    provider,
+    model,
+    model_key,
+    billing,
+    model_match
+from ranked
+where candidate_rank = 1

@@ -1,0 +1,114 @@
+"""What a build reads of the last publication."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from orchestration.lib.published import published_tables
+from pertask.home import Home
+from publish.publication import publish
+from tests.python.publish.warehouses import make_warehouse
+
+MONEY = pa.decimal128(38, 12)
+SCHEMAS = {
+    "published_totals": pa.schema(
+        [("mart", pa.string()), ("measure", pa.string()), ("total_date", pa.date32()), ("amount", MONEY)]
+    ),
+    "published_restatements": pa.schema(
+        [
+            ("build_id", pa.string()),
+            ("detected_at", pa.timestamp("us")),
+            ("mart", pa.string()),
+            ("measure", pa.string()),
+            ("total_date", pa.date32()),
+            ("old_amount", MONEY),
+            ("new_amount", MONEY),
+            ("cause", pa.string()),
+        ]
+    ),
+}
+
+
+def publish_tables(home: Home, *statements: str) -> None:
+    home.published.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(str(home.published_file)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def rows(tables: dict[str, pa.Table], name: str) -> list[tuple]:
+    return [tuple(row.values()) for row in tables[name].to_pylist()]
+
+
+@pytest.mark.parametrize("state", ["absent", "empty", "damaged", "other columns"])
+def test_the_tables_are_always_there_with_their_types(tmp_path: Path, state: str) -> None:
+    home = Home(tmp_path)
+    if state == "empty":
+        publish_tables(home)
+    elif state == "damaged":
+        home.published.mkdir()
+        home.published_file.write_bytes(b"no database")
+    elif state == "other columns":
+        publish_tables(
+            home,
+            "create schema quality",
+            "create table quality.restatements as select 'x' as something_else",
+            "create schema capacity",
+            "create table capacity.idle_dollars_daily as select date '2026-08-01' as day",
+        )
+    tables = published_tables(home)
+    assert {name: table.schema for name, table in tables.items()} == SCHEMAS
+    assert {table.num_rows for table in tables.values()} == {0}
+
+
+def test_totals_by_date(tmp_path: Path) -> None:
+    home = make_warehouse(tmp_path)
+    publish(home)
+    publish_tables(
+        home, "insert into unit_economics.cost_per_task_daily (started_date, cost_usd) values ('2026-08-19', 0.5)"
+    )
+    tables = published_tables(home)
+    assert {name: table.schema for name, table in tables.items()} == SCHEMAS
+    days = [date(2026, 8, day) for day in (19, 20, 21)]
+    assert rows(tables, "published_totals") == [
+        ("unit_economics.cost_per_task_daily", "cost_usd", days[0], Decimal("1.5")),
+        # published without any price: not the same as never published
+        ("unit_economics.cost_per_task_daily", "cost_usd", days[1], None),
+        ("unit_economics.retry_overhead_daily", "total_cost_usd", days[0], Decimal(1)),
+        ("capacity.idle_dollars_daily", "effective_cost_usd", days[0], Decimal(10)),
+        ("capacity.idle_dollars_daily", "effective_cost_usd", days[1], Decimal(10)),
+        ("capacity.idle_dollars_daily", "effective_cost_usd", days[2], Decimal(1)),
+        ("capacity.idle_dollars_daily", "idle_usd", days[0], Decimal(4)),
+        ("capacity.idle_dollars_daily", "idle_usd", days[1], Decimal(5)),
+        ("capacity.idle_dollars_daily", "idle_usd", days[2], Decimal(1)),
+    ]
+
+
+def test_earlier_restatements(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    publish_tables(
+        home,
+        "create schema quality",
+        """
+        create table quality.restatements as
+        select 'b1' as build_id, timestamp '2026-08-20 02:00:00' as detected_at, 'm' as mart, 'usd' as measure,
+            date '2026-08-19' as total_date, cast(1 as decimal(38, 12)) as old_amount,
+            cast(null as decimal(38, 12)) as new_amount, 'late calls' as cause, 'more' as another
+        """,
+    )
+    assert rows(published_tables(home), "published_restatements") == [
+        ("b1", datetime(2026, 8, 20, 2), "m", "usd", date(2026, 8, 19), Decimal(1), None, "late calls")
+    ]
+
+
+def test_a_reader_of_the_publication_holds_nothing_up(tmp_path: Path) -> None:
+    home = make_warehouse(tmp_path)
+    publish(home)
+    with duckdb.connect(str(home.published_file), read_only=True):
+        assert published_tables(home)["published_totals"].num_rows == 9
