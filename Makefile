@@ -18,7 +18,8 @@ lint: setup
 	$(BIN)/sqlfluff lint --processes 2 models tests/sql
 
 bench: setup
-	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/spend_logs.py
+	$(BIN)/python bench/formats.py
 
 setup: .venv/.installed
 

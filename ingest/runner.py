@@ -184,10 +184,11 @@ def find_deliveries(request: IngestRequest) -> Iterator[Delivery]:
             raise IngestError(f"{root}: there is no such file or folder. Check the path of source {request.source!r}.")
     folders: dict[Path, list[Path]] = {}
     for path in paths:
-        if _delivery_kind(request, path) == "folder":
-            folders.setdefault(path.parent, []).append(path)
-        else:
+        module = _module(request, path)
+        if module is None or module.DELIVERY == "file":
             yield Delivery(request, (path,))
+        else:
+            folders.setdefault(_place(module, path), []).append(path)
     for parts in folders.values():
         yield Delivery(request, tuple(parts), is_folder=True)
 
@@ -199,24 +200,30 @@ def _joined(deliveries: list[Delivery]) -> list[Delivery]:
     """
     joined: dict[tuple, Delivery] = {}
     for delivery in deliveries:
-        folder = delivery.paths[0].parent
-        place = (replace(delivery.request, path=folder),) if delivery.is_folder else (delivery.request, delivery.paths)
+        place = (delivery.request, delivery.paths)
+        if delivery.is_folder:
+            folder = _place(_module(delivery.request, delivery.paths[0]), delivery.paths[0])
+            place = (replace(delivery.request, path=folder),)
         known = joined.get(place)
         paths = tuple(dict.fromkeys([*(known.paths if known else ()), *delivery.paths]))
         joined[place] = replace(known or delivery, paths=paths)
     return list(joined.values())
 
 
-def _delivery_kind(request: IngestRequest, path: Path) -> str:
+def _module(request: IngestRequest, path: Path) -> ModuleType | None:
+    """The format of a file; None where nothing knows it, which is told when it is read."""
     name = request.format
     if name == "auto":
         try:
             name = sniff(read_head(path))
         except IngestError:
-            return "file"
-    if name == MAPPING:
-        return "file"
-    return load_format(name).DELIVERY
+            return None
+    return load_format(name)
+
+
+def _place(module: ModuleType, path: Path) -> Path:
+    """What the parts of a delivery have in common: their folder, where the format knows no better."""
+    return module.delivery_place(path) if hasattr(module, "delivery_place") else path.parent
 
 
 class _Known:

@@ -3,7 +3,8 @@
 A format module has the same few names, whatever the vendor:
 
 - ``NAME``, ``VERSION`` (raised whenever the same file would load differently), ``CONTRACTS`` (what it fills);
-- ``DELIVERY``: ``file`` when each file is a delivery, ``folder`` when all parts in one folder are one;
+- ``DELIVERY``: ``file`` when each file is a delivery, ``folder`` when all parts in one folder are one (or what an
+  optional ``delivery_place(path)`` says);
 - ``REPLACES_PERIOD``: whether a newer delivery replaces the billing periods it contains;
 - ``sniff(head)``: is this file mine?
 - ``read(reader)``: the reader's files, of one delivery or several, as extracts of contract columns, with a table that

@@ -2,8 +2,8 @@
 
 JSON lines, one JSON list, CSV or Parquet, with the columns of the legacy export (``parent_observation_id``), of the
 enriched observations (which carry their trace's session, user, tags and release), of the events table (``span_id``) or
-of the interface (``parentObservationId``). All files of one folder are one delivery. What the fields mean, and where
-they mislead:
+of the interface (``parentObservationId``). All files of one folder are one delivery; where the export has a folder for
+each table, the files of one run are, which have one name. What the fields mean, and where they mislead:
 
 - ``usage_details`` is a map with free keys, in Langfuse's spelling or a vendor's. In Langfuse's spelling each key is a
   bucket of its own: ``input`` excludes cached and ``output`` excludes reasoning tokens. Keys in a vendor's spelling
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ingest.formats.tasks import OUTCOMES
 from ingest.reading import Head, Reader, Structure, identifier, literal, parsed
@@ -36,6 +37,15 @@ VERSION = 1
 CONTRACTS = ("llm_calls", "tasks")
 DELIVERY = "folder"
 REPLACES_PERIOD = False
+
+_TABLE_FOLDERS = ("observations", "observations_v2", "events", "traces", "scores", "manifests")
+
+
+def delivery_place(path: Path) -> Path:
+    """What the files of one export run share: the folder above the tables' and the run's name, else their folder."""
+    if path.parent.name in _TABLE_FOLDERS:
+        return path.parent.parent / path.name.split(".")[0]
+    return path.parent
 
 _OBSERVATION = {
     # our name: the columns that carry it, the first one that says something
@@ -134,11 +144,13 @@ def sniff(head: Head) -> bool:
 def read(reader: Reader) -> list[Extract]:
     """The observations as attempts of calls, and what traces and scores say of their tasks."""
     heads = {kind: [head for head in reader.heads if _kind(head) == kind] for kind in _TABLES}
-    rows = {
-        # Each table is asked for once, and in the order of the extracts that count what the CSV reader refuses of it.
-        kind: reader.rows([name for names in columns.values() for name in names], known=_LEFT_OUT, heads=heads[kind])
-        for kind, columns in _TABLES.items()
-    }
+    places = " ".join(f"when {literal(path)} then {literal(delivery_place(path))}" for path in reader.files)
+    rows = {}
+    # Each table is asked for once, and in the order of the extracts that count what the CSV reader refuses of it.
+    for kind, columns in _TABLES.items():
+        names = [name for spellings in columns.values() for name in spellings]
+        found = reader.rows(names, known=_LEFT_OUT, heads=heads[kind])
+        rows[kind] = f"select *, case _file {places} end as _delivery from ({found})"
     tasks = Extract(contract="tasks", rows=_tasks(rows), columns=_TASK_FIELDS, skip="_reason")
     calls = Extract(
         contract="llm_calls",
@@ -234,12 +246,12 @@ _OTHER_KEYS = {"provider": ("ls_provider",), "response_cache_hit": ("cache_hit",
 def _labels(source: str, names: Iterable[str]) -> str:
     """SQL of the rows of ``source`` with a struct ``label`` of what their metadata says, null where it says nothing."""
     names = tuple(names)
-    keys = [key for name in names for key in (name, _PREFIX + name, *_OTHER_KEYS.get(name, ()))]
+    keys = [key for name in names for key in _spellings(name)]
     attributes = [_PREFIX + name for name in names]
     attributes += [key for name in names for key in _ATTRIBUTES.get(name, ())]
 
     def told(name: str) -> str:
-        found = [f"_m.{identifier(key)}" for key in (name, _PREFIX + name, *_OTHER_KEYS.get(name, ()))]
+        found = [f"_m.{identifier(key)}" for key in _spellings(name)]
         found += [f"_a.{identifier(key)}" for key in (_PREFIX + name, *_ATTRIBUTES.get(name, ()))]
         return f"{identifier(name)}: coalesce({', '.join(f'nullif({text}, {_EMPTY})' for text in found)})"
 
@@ -252,6 +264,13 @@ def _labels(source: str, names: Iterable[str]) -> str:
                 from ({source})
             )
         )"""
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """Keys of the metadata that are a label: what the SDK propagates may have letters and digits only (``taskId``)."""
+    first, *others = name.split("_")
+    camel = (first + "".join(word.capitalize() for word in others),) if others else ()
+    return (name, _PREFIX + name, *camel, *_OTHER_KEYS.get(name, ()))
 
 
 _EMPTY = "''"
@@ -603,7 +622,7 @@ def _picked(rows: str, names: dict[str, tuple[str, ...]], *, source: str) -> str
             _content,
             _broken,
             _line,
-            regexp_extract(_file, '^(.*)[/\\\\][^/\\\\]*$', 1) as _delivery,
+            _delivery,
             row_number() over () as _row,
             {literal(source)} as _source,
             {columns}

@@ -187,8 +187,41 @@ stage_{{ stage }} as (
             and names.usage_date = matches.usage_date
 ),
 {% endfor %}
+-- one row per name without a date of which the price book has one dated snapshot and no more
+only_snapshots as (
+    select
+        priced_models.provider,
+        regexp_replace(priced_models.model_key, rules.pattern, '') as model_key,
+        min(priced_models.model_key) as snapshot_key
+    from priced_models
+    inner join rules
+        on
+            rules.rule = 'snapshot_date'
+            and {{ matches_pattern('priced_models.model_key', 'rules.pattern') }}
+    group by priced_models.provider, regexp_replace(priced_models.model_key, rules.pattern, '')
+    having count(*) = 1
+),
+
+stage_{{ stages | max + 1 }} as (
+    select
+        names.logged_provider,
+        names.logged_model,
+        names.logged_tool,
+        names.usage_date,
+        names.provider,
+        names.billing,
+        names.model,
+        only_snapshots.snapshot_key as model_key,
+        case when names.rule = 'exact' then 'only_snapshot' else concat(names.rule, '+only_snapshot') end as rule
+    from stage_{{ stages | max }} as names
+    inner join only_snapshots
+        on
+            names.provider = only_snapshots.provider
+            and names.model_key = only_snapshots.model_key
+),
+
 candidates as (
-    {%- for stage in [0] + stages | list %}
+    {%- for stage in [0] + stages | list + [stages | max + 1] %}
     select
         *,
         {{ stage }} as stage

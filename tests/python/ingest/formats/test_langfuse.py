@@ -982,15 +982,15 @@ def export(folder: Path) -> None:
 
 @pytest.mark.parametrize("format_name", ["auto", "langfuse"])
 def test_tables_in_folders_beside_each_other(tmp_path, lake_rows, format_name):
-    """Each folder is a delivery; what a trace says reaches its calls through the task."""
+    """The files of one run are one delivery, whatever folder their table has."""
     export(tmp_path / "in")
     results = ingest(tmp_path / "lake", [IngestRequest("lf", tmp_path / "in", format_name)])
 
     assert {result.state for result in results} == {"committed"}
     assert {result.message for result in results} == {""}
-    assert [(result.rows_read, result.rows_loaded) for result in results] == [(0, 0), (2, 2), (1, 1), (2, 1)]
-    assert lake_rows("llm_calls", "call_id, task_id, team") == [("o1", "t1", None), ("o2", "t2", None)]
-    assert lake_rows("tasks", "task_id, team, outcome") == [("t1", "fraud", None), ("t1", None, "success")]
+    assert [(result.rows_read, result.rows_loaded) for result in results] == [(5, 3)]
+    assert lake_rows("llm_calls", "call_id, task_id, team") == [("o1", "t1", "fraud"), ("o2", "t2", None)]
+    assert lake_rows("tasks", "task_id, team, outcome") == [("t1", "fraud", "success")]
 
 
 def test_small_deliveries_that_are_read_together_stay_apart(tmp_path, lake_rows):
@@ -1305,3 +1305,29 @@ def test_what_is_not_langfuses(tmp_path, row):
     result = bring(tmp_path, write_json_lines(tmp_path / "in" / "x.jsonl", [row]), "langfuse")
     assert result.state == "failed"
     assert "this is not langfuse" in result.message
+
+
+def test_the_files_of_one_run_of_the_export_are_one_delivery(tmp_path, lake_rows):
+    """A folder for each table, a file for each run: labels of a trace reach the calls of its run."""
+    root = tmp_path / "export" / "project"
+    for run in ("2026-08-01T10_00_00Z", "2026-08-01T11_00_00Z"):
+        call = observation(f"call-{run[11:13]}", trace_id=f"trace-{run[11:13]}")
+        labels = {"task_id": f"T-{run[11:13]}"}
+        write_json_lines(root / "observations" / f"{run}.jsonl", [call])
+        write_json_lines(root / "traces" / f"{run}.jsonl", [trace(f"trace-{run[11:13]}", metadata=labels)])
+    results = ingest(tmp_path / "lake", [IngestRequest("langfuse", tmp_path / "export", "langfuse")])
+
+    assert [(result.state, result.rows_loaded) for result in results] == [("committed", 1), ("committed", 1)]
+    assert lake_rows("llm_calls", "task_id, task_id_origin") == [("T-10", "task"), ("T-11", "task")]
+    # the next run is a delivery of its own, and what is in the lake stays
+    later = root / "observations" / "2026-08-01T12_00_00Z.jsonl"
+    write_json_lines(later, [observation("call-12", trace_id="trace-12")])
+    again = ingest(tmp_path / "lake", [IngestRequest("langfuse", tmp_path / "export", "langfuse")])
+    assert [result.state for result in again] == ["unchanged", "unchanged", "committed"]
+
+
+def test_labels_as_the_sdk_propagates_them(tmp_path, lake_rows):
+    labels = {"taskId": "T-1", "taskType": "ticket", "stepName": "answer", "team": "support"}
+    bring(tmp_path, write_json_lines(tmp_path / "calls.jsonl", [observation(metadata=labels)]))
+    names = "task_id, task_id_origin, task_type, step_name, team"
+    assert lake_rows("llm_calls", names) == [("T-1", "task", "ticket", "answer", "support")]

@@ -1,4 +1,4 @@
-"""How long ingest takes beside a bare copy of the same file: ``python bench/ingest.py [ROWS]``.
+"""How long ingest takes beside a bare copy of the same file: ``python bench/spend_logs.py [ROWS]``.
 
 Writes ROWS (default 5,000,000) LiteLLM spend-log lines to a scratch folder, then times, in turn and in processes of
 their own, `pertask`'s ingest and a bare DuckDB ``COPY (SELECT * FROM read_json(...)) TO parquet``, and prints the ratio
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# This file is itself called ingest: the package must be found before it, here and in the processes that it starts.
+# The packages must be found wherever this is started from, here and in the processes that it starts.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 ROUNDS = 3
