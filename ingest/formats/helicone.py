@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 
+from ingest.labels import LABELS
 from ingest.reading import Head, Reader, literal, parsed
 from ingest.rows import Extract
 
@@ -135,41 +136,8 @@ def read(reader: Reader) -> list[Extract]:
     ]
 
 
-_LABELS = (
-    "call_id",
-    "attempt_number",
-    "parent_call_id",
-    "task_id",
-    "task_type",
-    "step_name",
-    "step_index",
-    "call_kind",
-    "workload_kind",
-    "team",
-    "application",
-    "customer",
-    "environment",
-    "prompt_version",
-    "release",
-    "experiment",
-    "service_tier",
-    "region",
-    "deployment_id",
-    "replica_id",
-    "tool_call_count",
-    "error_type",
-    "retry_reason",
-    "prompt_hash",
-    "prefix_hash",
-    "prefix_tokens",
-    "context_tokens",
-    "temperature",
-    "router_confidence",
-)
-"""Names of properties that are read: contract columns by their own names."""
-
 _SESSION = ("helicone_session_id", "helicone_session_name", "helicone_session_path")
-_READ_PROPERTIES = ", ".join(literal(name) for name in (*_LABELS, *_SESSION))
+_READ_PROPERTIES = ", ".join(literal(name) for name in (*LABELS, *_SESSION))
 """The properties that become columns; the others are kept as tags."""
 
 _NO_ID = "00000000-0000-0000-0000-000000000000"

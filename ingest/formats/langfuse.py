@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.formats.tasks import OUTCOMES
+from ingest.labels import LABELS
 from ingest.reading import Head, Reader, Structure, identifier, literal, parsed
 from ingest.rows import Extract
 
@@ -46,6 +47,7 @@ def delivery_place(path: Path) -> Path:
     if path.parent.name in _TABLE_FOLDERS:
         return path.parent.parent / path.name.split(".")[0]
     return path.parent
+
 
 _OBSERVATION = {
     # our name: the columns that carry it, the first one that says something
@@ -201,32 +203,13 @@ _TASK_LABELS = (
 """Labels that hold for all calls of a trace."""
 
 _CALL_LABELS = (
-    "call_id",
-    "attempt_number",
-    "parent_call_id",
+    *(name for name in LABELS if name not in _TASK_LABELS),
     "response_id",
-    "step_name",
-    "step_index",
-    "call_kind",
-    "prompt_version",
     "provider",
-    "service_tier",
-    "region",
-    "deployment_id",
     "api_base",
-    "replica_id",
     "sample_weight",
-    "tool_call_count",
     "tool_name",
-    "error_type",
-    "retry_reason",
     "response_cache_hit",
-    "prompt_hash",
-    "prefix_hash",
-    "prefix_tokens",
-    "context_tokens",
-    "temperature",
-    "router_confidence",
 )
 _OUTCOME_LABELS = ("outcome", "closed_at", "complexity", "quality_score", "value", "value_currency")
 

@@ -32,7 +32,6 @@ from __future__ import annotations
 
 from ingest.formats.litellm_usage import (
     CACHE_HIT,
-    LABELS,
     MODEL,
     TAGS,
     TEXT,
@@ -44,6 +43,7 @@ from ingest.formats.litellm_usage import (
     tokens,
     unmapped_usage,
 )
+from ingest.labels import LABELS
 from ingest.reading import Head, Reader, parsed
 from ingest.rows import Extract
 

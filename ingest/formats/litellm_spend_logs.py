@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from ingest.formats.litellm_usage import (
     CACHE_HIT,
-    LABELS,
     MODEL,
     OLDER_USAGE,
     TAGS,
@@ -28,6 +27,7 @@ from ingest.formats.litellm_usage import (
     tokens,
     unmapped_usage,
 )
+from ingest.labels import LABELS
 from ingest.reading import Head, Reader, Structure, parsed
 from ingest.rows import Extract
 

@@ -19,39 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-LABELS = (
-    "call_id",
-    "attempt_number",
-    "parent_call_id",
-    "task_id",
-    "task_type",
-    "step_name",
-    "step_index",
-    "call_kind",
-    "workload_kind",
-    "team",
-    "application",
-    "customer",
-    "environment",
-    "prompt_version",
-    "release",
-    "experiment",
-    "service_tier",
-    "region",
-    "deployment_id",
-    "replica_id",
-    "tool_call_count",
-    "error_type",
-    "retry_reason",
-    "prompt_hash",
-    "prefix_hash",
-    "prefix_tokens",
-    "context_tokens",
-    "temperature",
-    "router_confidence",
-)
-"""Keys of ``spend_logs_metadata`` that are read: contract columns by their own names."""
-
 TEXT = "VARCHAR"
 _WRITE_LIFETIMES = {"ephemeral_5m_input_tokens": TEXT, "ephemeral_1h_input_tokens": TEXT}
 USAGE = {

@@ -7,9 +7,10 @@ OpenInference (``openinference.span.kind``, ``llm.*``). What they mean, and wher
 - Input counts include cache reads and writes, output counts include reasoning. Some emitters report Anthropic's own
   count, without the cached tokens: cached above input is quarantined, unless the source's ``token_convention`` says so.
 - A cache write whose lifetime is not said is the vendors' default of five minutes.
-- Agent, workflow and chain spans repeat the sum of their children and never carry cost. Neither does any other span
-  with a call that has usage somewhere below it in the same file: the same call, instrumented twice. A tool, retrieval
-  or guardrail span stays a call of its own, without the tokens of the models that it calls.
+- Agent, workflow and chain spans repeat the sum of their children, where these have usage in the same file; an agent
+  whose usage nothing below repeats is the call. A model's span with another model's answer below it is the same call,
+  instrumented twice, unless a tool stands between them; an embedding below it is another call. A tool, retrieval or
+  guardrail span stays a call of its own, without the tokens of the models that it calls.
 - A span of a model operation is a call even without usage: calls that failed or were cut off have none. Where the span
   around it has the usage, it is the same call again.
 - A zero count is no usage when it comes to who repeats whom.
@@ -36,6 +37,7 @@ from dataclasses import replace
 
 import duckdb
 
+from ingest.labels import LABELS
 from ingest.reading import Head, Reader, Structure, literal, parsed
 from ingest.rows import Extract
 
@@ -112,37 +114,7 @@ _RAW_FIELDS = ",\n".join(
 # What is no object comes as null or as an object without values.
 _IS_NO_SPAN = 'coalesce(span.name, span."traceId", span.trace_id) is null and span.attributes is null'
 
-_LABELS = (
-    "call_id",
-    "attempt_number",
-    "parent_call_id",
-    "task_id",
-    "task_type",
-    "session_id",
-    "step_name",
-    "step_index",
-    "call_kind",
-    "workload_kind",
-    "team",
-    "application",
-    "customer",
-    "environment",
-    "prompt_version",
-    "release",
-    "experiment",
-    "service_tier",
-    "region",
-    "deployment_id",
-    "replica_id",
-    "tool_call_count",
-    "error_type",
-    "retry_reason",
-    "prompt_hash",
-    "prefix_hash",
-    "prefix_tokens",
-    "context_tokens",
-    "router_confidence",
-)
+_LABELS = (*(name for name in LABELS if name != "temperature"), "session_id")
 """Attributes of an application that are read: contract columns by their own names."""
 
 _TRACE_LABELS = ("task_id", "task_type", "team", "customer", "session_id")
@@ -553,7 +525,7 @@ _KEPT = {
     "environment": _label("environment", "span_environment"),
     "prompt_version": _label("prompt_version", "prompt_name"),
     "service_tier": _label("service_tier", "tier", "nullif(lower(asked_tier), 'auto')"),
-    "call_kind": f"case when kind is not null then coalesce({_label('call_kind')}, kind) end",
+    "call_kind": f"coalesce({_label('call_kind')}, kind, case when is_agent and has_amount then 'llm' end)",
     # A code or a class, whatever an emitter puts there.
     "error_type": f"""coalesce({_label("error_type")},
         case when regexp_full_match(error, {_ERROR_CODE}) then error when error is not null then '_OTHER' end)""",
@@ -616,7 +588,8 @@ class _Tree:
                 span_id,
                 any_value(parent_id) as parent_id,
                 min(rowid) as node,
-                bool_or(has_amount and not is_agent) as has_amount,
+                bool_or(has_amount) as has_amount,
+                bool_or(has_amount and (is_agent or kind = 'llm')) as has_answer,
                 bool_or({_IS_MODEL_CALL}) as is_call,
                 bool_or(is_own) as is_own
             from {self.spans}
@@ -627,7 +600,7 @@ class _Tree:
             "links0",
             f"""
             select child.node, parent.node as above, child.is_own as through,
-                child.has_amount, child.is_call or child.has_amount as is_call,
+                child.has_amount, child.has_answer, child.is_call or child.has_amount as is_call,
                 parent.has_amount and not parent.is_own as is_inside
             from {self._table("nodes")} as child
             inner join {self._table("nodes")} as parent
@@ -638,7 +611,8 @@ class _Tree:
         self._make(
             "marks0",
             f"""
-            select above as node, bool_or(has_amount) as has_usage, bool_or(has_amount and not through) as is_direct
+            select above as node, bool_or(has_amount) as has_usage, bool_or(has_amount and not through) as is_direct,
+                bool_or(has_answer and not through) as is_above_answer
             from {self._table("links0")} where is_call group by above""",
         )
         marks = self._climb()
@@ -651,6 +625,7 @@ class _Tree:
                     marks.node is not null as is_above,
                     coalesce(marks.has_usage, false) as is_above_usage,
                     coalesce(marks.is_direct, false) as is_direct,
+                    coalesce(marks.is_above_answer, false) as is_above_answer,
                     inside.node is not null as is_inside
                 from {marks} as marks
                 full join (select distinct node from {self._table("links0")} where is_inside) as inside
@@ -672,11 +647,13 @@ class _Tree:
             self._make(
                 f"marks{number}",
                 f"""
-                select node, bool_or(has_usage) as has_usage, bool_or(is_direct) as is_direct
+                select node, bool_or(has_usage) as has_usage, bool_or(is_direct) as is_direct,
+                    bool_or(is_above_answer) as is_above_answer
                 from (
                     select * from {marks}
                     union all
-                    select links.above, marks.has_usage, marks.is_direct and not links.through
+                    select links.above, marks.has_usage, marks.is_direct and not links.through,
+                        marks.is_above_answer and not links.through
                     from {marks} as marks
                     inner join {links} as links on marks.node = links.node
                 )
@@ -702,7 +679,8 @@ class _Tree:
     def _size(self, name: str) -> tuple:
         """How much is marked: once nothing more is, the marks are complete."""
         return self.reader.connection.execute(
-            f"select count(*), count_if(has_usage), count_if(is_direct) from {self._table(name)}"
+            f"select count(*), count_if(has_usage), count_if(is_direct), count_if(is_above_answer) "
+            f"from {self._table(name)}"
         ).fetchone()
 
     def _make(self, name: str, query: str) -> None:
@@ -716,22 +694,9 @@ class _Tree:
 
 
 def _with_facts(reader: Reader, spans: str, facts: str) -> str:
-    """SQL of the spans with their places in the trees; tells what that leaves out though it may be a cost."""
+    """SQL of the spans with their places in the trees."""
     rows = f"from {spans} as spans left join {facts} as facts on spans.rowid = facts.row"
-    doubtful = reader.connection.execute(
-        f"""
-        select
-            _file,
-            count_if(is_agent and not coalesce(is_above_usage, false))
-        {rows}
-        where has_amount
-        group by _file
-        order by _file"""
-    ).fetchall()
     heads = {str(head.path): head for head in reader.heads}
-    for file, agents in doubtful:
-        if agents:
-            reader.tell(heads[file].path, f"{agents} agent spans with usage have no call with usage below: not loaded")
     # A record of a document has no line: its spans are numbered.
     starts = reader.connection.execute(f"select _file, min(rowid) from {spans} group by _file").fetchall()
     documents = [file for file, head in heads.items() if _as_lines(reader, head).kind == "json"]
@@ -757,10 +722,11 @@ left join (
 
 _SKIP = """case when _broken is null then case
     when lost is not null then case when is_other then 'metrics or logs' end
-    when is_agent and has_usage then 'repeats its children'
+    when is_agent and has_usage and is_above_usage then 'repeats its children'
+    when is_agent and has_amount then null
     when kind is null then 'no call'
     when is_own then null
-    when has_amount and is_direct then 'repeats its children'
+    when has_amount and case when kind = 'llm' then is_above_answer else is_direct end then 'repeats its children'
     when has_amount then null
     when is_above then 'repeats its children'
     when is_inside and not is_failed then 'repeats its parent'

@@ -40,20 +40,22 @@ calls as (
         task_id,
         coalesce(step_name, '') as step_name,
         min(started_at) as first_started_at,
-        min_by(retry_reason, attempt_number) as first_retry_reason
+        min_by(retry_reason, attempt_number) as first_retry_reason,
+        min(attempt_number) as first_attempt_number
     from in_scope
     where not has_step_index
     group by source, call_id, task_id, coalesce(step_name, '')
 ),
 
--- an application that labels a new call as a retry asks again for the step before it: both are one step
+-- an application that labels a new call as a retry, by its reason or its number, asks again for the step before it:
+-- both are one step
 numbered_calls as (
     select
         source,
         call_id,
         task_id,
         step_name,
-        sum(case when first_retry_reason is null then 1 else 0 end) over (
+        sum(case when first_retry_reason is null and first_attempt_number = 1 then 1 else 0 end) over (
             partition by task_id, step_name
             order by first_started_at, source, call_id
             rows between unbounded preceding and current row

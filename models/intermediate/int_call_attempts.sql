@@ -34,11 +34,14 @@ shared_calls as (
     select * from {{ ref('int_shared_calls') }}
 ),
 
+-- one row per tier and span of its prices: what is only known of another time says nothing of a call
 priced_tiers as (
     select distinct
         provider,
         model_key,
-        service_tier
+        service_tier,
+        valid_from,
+        valid_to
     from prices
 ),
 
@@ -67,7 +70,8 @@ counted as (
         {%- for column in shared_columns %},
         coalesce(by_response.{{ column }}, by_span.{{ column }}) as shared_{{ column }} {%- endfor %},
         case
-            when lower(calls.service_tier) in ('default', 'auto', 'standard', 'on_demand', '') then 'standard'
+            when lower(calls.service_tier) in ('default', 'auto', 'standard', 'standard_only', 'on_demand', '')
+                then 'standard'
             else coalesce(lower(calls.service_tier), 'standard')
         end as price_tier,
         extract(hour from calls.started_at) * 60 + extract(minute from calls.started_at) as day_minute,
@@ -95,12 +99,12 @@ counted as (
             and names.usage_date = discounts.usage_date
     left join shared_calls as by_response
         on
-            not calls.response_cache_hit
-            and concat('response:', calls.response_id) = by_response.match_id
+            concat('response:', calls.response_id) = by_response.match_id
+            and calls.usage_date = by_response.usage_date
     left join shared_calls as by_span
         on
-            not calls.response_cache_hit
-            and concat('span:', calls.trace_id, ':', calls.span_id) = by_span.match_id
+            concat('span:', calls.trace_id, ':', calls.span_id) = by_span.match_id
+            and calls.usage_date = by_span.usage_date
 ),
 
 -- the price in force when the call started, at its hour, in its region, for its number of tokens
@@ -109,6 +113,7 @@ priced as (
         counted.*,
         prices.provider is not null as has_price,
         priced_tiers.provider is not null as has_tier,
+        standard_tiers.provider is not null as has_standard_tier,
         coalesce(prices.call_price_usd, 0) as call_price_usd,
         prices.call_price_usd is not null as is_priced_per_call,
         prices.estimated_components,
@@ -121,6 +126,15 @@ priced as (
             counted.canonical_provider = priced_tiers.provider
             and counted.model_key = priced_tiers.model_key
             and counted.price_tier = priced_tiers.service_tier
+            and counted.started_at >= priced_tiers.valid_from
+            and counted.started_at < priced_tiers.valid_to
+    left join priced_tiers as standard_tiers
+        on
+            counted.canonical_provider = standard_tiers.provider
+            and counted.model_key = standard_tiers.model_key
+            and standard_tiers.service_tier = 'standard'
+            and counted.started_at >= standard_tiers.valid_from
+            and counted.started_at < standard_tiers.valid_to
     left join priced_regions
         on
             counted.canonical_provider = priced_regions.provider
@@ -156,7 +170,7 @@ judged as (
                 and not is_priced_per_call
                 then 'usage_missing'
             when model_match is null then 'no_price_for_model'
-            when not has_tier then 'no_price_for_tier'
+            when not has_tier and has_standard_tier then 'no_price_for_tier'
             when not has_price then 'no_price_at_time'
             when
                 not is_priced_per_call

@@ -93,6 +93,20 @@ seen_twice as (
     group by usage_date, source, duplicate_of_source
 ),
 
+keyed_attempts as (
+    select
+        *,
+        concat('response:', response_id) as match_key
+    from attempts
+    where response_id is not null
+    union all
+    select
+        *,
+        concat('span:', trace_id, ':', span_id) as match_key
+    from attempts
+    where response_id is null and trace_id is not null and span_id is not null
+),
+
 -- one row per day and source: calls whose cost is taken from a source that has none for them
 lost_costs as (
     select
@@ -104,12 +118,15 @@ lost_costs as (
         concat(
             duplicates.duplicate_of_source, ' goes first and has no cost for them: ', min(costed.unpriced_reason)
         ) as detail
-    from touched_attempts as duplicates
-    inner join attempts as costed
+    from keyed_attempts as duplicates
+    inner join keyed_attempts as costed
         on
             duplicates.duplicate_of_source = costed.source
-            and duplicates.response_id = costed.response_id
-    where costed.unpriced_reason is not null and duplicates.input_tokens is not null
+            and duplicates.match_key = costed.match_key
+    where
+        costed.unpriced_reason is not null
+        and duplicates.input_tokens is not null
+        and {{ in_touched_dates('duplicates.usage_date') }}
     group by duplicates.usage_date, duplicates.source, duplicates.duplicate_of_source
 ),
 

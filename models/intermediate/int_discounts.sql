@@ -38,7 +38,7 @@ ranked as (
         named.discount_ratio,
         row_number() over (
             partition by used_models.provider, used_models.model_key, used_models.usage_date
-            order by case when named.model_key is null then 1 else 0 end
+            order by case when named.model_key is null then 1 else 0 end asc, named.discount_ratio asc
         ) as discount_rank
     from used_models
     inner join named

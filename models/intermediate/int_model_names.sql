@@ -16,20 +16,21 @@ rules as (
     select * from {{ ref('model_name_rules') }}
 ),
 
-prices as (
-    select * from {{ ref('int_prices') }}
+dates as (
+    select pattern from rules
+    where rule = 'snapshot_date'
 ),
 
--- one row per model that has a price, with the dates between which it has one
-priced_models as (
+-- the name of a dated snapshot without its date stands beside it
+prices as (
     select
-        provider,
-        model,
-        model_key,
-        min(valid_from) as known_from,
-        max(valid_to) as known_to
-    from prices
-    group by provider, model, model_key
+        prices.*,
+        case
+            when {{ matches_pattern('prices.model_key', 'dates.pattern') }}
+                then regexp_replace(prices.model_key, dates.pattern, '')
+        end as undated_key
+    from {{ ref('int_prices') }} as prices
+    left join dates on true
 ),
 
 -- one row per provider, model and date as logged: names are resolved once, not once a call; a tool that is no model is
@@ -58,7 +59,7 @@ company_names as (
     left join aliases
         on
             aliases.kind = 'model'
-            and logged_names.logged_model = aliases.alias
+            and lower(trim(logged_names.logged_model)) = lower(trim(aliases.alias))
             and logged_names.usage_date >= aliases.valid_from
             and logged_names.usage_date < aliases.valid_to
 ),
@@ -187,19 +188,24 @@ stage_{{ stage }} as (
             and names.usage_date = matches.usage_date
 ),
 {% endfor %}
--- one row per name without a date of which the price book has one dated snapshot and no more
+-- one row per name without a date, and date on which one dated snapshot of it has a price, and no more
 only_snapshots as (
     select
-        priced_models.provider,
-        regexp_replace(priced_models.model_key, rules.pattern, '') as model_key,
-        min(priced_models.model_key) as snapshot_key
-    from priced_models
-    inner join rules
+        names.logged_provider,
+        names.logged_model,
+        names.logged_tool,
+        names.usage_date,
+        min(prices.model_key) as snapshot_key
+    from stage_{{ stages | max }} as names
+    inner join prices
         on
-            rules.rule = 'snapshot_date'
-            and {{ matches_pattern('priced_models.model_key', 'rules.pattern') }}
-    group by priced_models.provider, regexp_replace(priced_models.model_key, rules.pattern, '')
-    having count(*) = 1
+            names.provider = prices.provider
+            and names.model_key = prices.undated_key
+            and names.usage_date >= prices.valid_from
+            and names.usage_date < prices.valid_to
+    where prices.component in ('input', 'call', 'image')
+    group by names.logged_provider, names.logged_model, names.logged_tool, names.usage_date
+    having count(distinct prices.model_key) = 1
 ),
 
 stage_{{ stages | max + 1 }} as (
@@ -216,8 +222,10 @@ stage_{{ stages | max + 1 }} as (
     from stage_{{ stages | max }} as names
     inner join only_snapshots
         on
-            names.provider = only_snapshots.provider
-            and names.model_key = only_snapshots.model_key
+            names.logged_provider is not distinct from only_snapshots.logged_provider
+            and names.logged_model is not distinct from only_snapshots.logged_model
+            and names.logged_tool is not distinct from only_snapshots.logged_tool
+            and names.usage_date = only_snapshots.usage_date
 ),
 
 candidates as (
@@ -232,8 +240,36 @@ candidates as (
     {%- endfor %}
 ),
 
--- the name that was changed least and that has a price on that date is the model, else one that has a price at another
--- time; what no rule leads to a price stays as it is
+candidate_names as (
+    select distinct
+        provider,
+        model_key,
+        usage_date
+    from candidates
+),
+
+-- one row per name that a log may mean and date on which it has a price to speak of: at its start, or only later
+priced_names as (
+    select
+        names.provider,
+        names.model_key,
+        names.usage_date,
+        min(prices.model) as model,
+        min(case when prices.valid_from <= names.usage_date then 0 else 1 end) as lateness
+    from candidate_names as names
+    inner join prices
+        on
+            names.provider = prices.provider
+            and names.model_key = prices.model_key
+            and names.usage_date + 1 > prices.valid_from
+            and names.usage_date < prices.valid_to
+    where prices.component in ('input', 'call', 'image')
+    group by names.provider, names.model_key, names.usage_date
+),
+
+-- the name that was changed least and that has a price when the date starts is the model, else one that has a price
+-- later on it; what no rule leads to a price stays as it is. Prices of other dates do not matter, so that no price can
+-- change what a call of another date is
 ranked as (
     select
         candidates.logged_provider,
@@ -242,28 +278,20 @@ ranked as (
         candidates.usage_date,
         candidates.provider,
         candidates.billing,
-        coalesce(priced_models.model, candidates.model) as model,
-        coalesce(priced_models.model_key, lower(candidates.model)) as model_key,
-        case when priced_models.provider is not null then candidates.rule end as model_match,
+        coalesce(priced_names.model, candidates.model) as model,
+        case when priced_names.provider is null then lower(candidates.model) else candidates.model_key end as model_key,
+        case when priced_names.provider is not null then candidates.rule end as model_match,
         row_number() over (
             partition by
                 candidates.logged_provider, candidates.logged_model, candidates.logged_tool, candidates.usage_date
-            order by
-                case
-                    when priced_models.provider is null then 2
-                    when
-                        candidates.usage_date < cast(priced_models.known_from as date)
-                        or candidates.usage_date >= priced_models.known_to
-                        then 1
-                    else 0
-                end,
-                candidates.stage
+            order by coalesce(priced_names.lateness, 2) asc, candidates.stage asc
         ) as candidate_rank
     from candidates
-    left join priced_models
+    left join priced_names
         on
-            candidates.provider = priced_models.provider
-            and candidates.model_key = priced_models.model_key
+            candidates.provider = priced_names.provider
+            and candidates.model_key = priced_names.model_key
+            and candidates.usage_date = priced_names.usage_date
 )
 
 select

@@ -64,13 +64,32 @@ tiers as (
     from held
 ),
 
--- what holds in any region stands beside what holds in one
-regions as (
-    select {{ plan }}, region
-    from held
+-- what holds in any region stands beside what holds in one, also while the one has no prices of its own
+known_regions as (
+    select
+        provider,
+        model_key,
+        region
+    from prices
     union
-    select {{ plan }}, '' as region
-    from held
+    select
+        provider,
+        model_key,
+        '' as region
+    from prices
+),
+
+regions as (
+    select
+        spans.provider,
+        spans.model_key,
+        spans.valid_from,
+        known_regions.region
+    from spans
+    inner join known_regions
+        on
+            spans.provider = known_regions.provider
+            and spans.model_key = known_regions.model_key
 ),
 {% for count in counts %}
 {{ count }}_starts as (
@@ -172,7 +191,8 @@ candidates as (
                 held.day_to_minute - held.day_from_minute asc,
                 held.context_from_tokens desc,
                 held.context_counts asc,
-                held.source_rank asc
+                held.source_rank asc,
+                held.unit_price_usd desc
         ) as nearness
     from steps
     inner join held

@@ -22,7 +22,8 @@ keyed as (
         effective_from,
         observed_at,
         origin,
-        coalesce(effective_from, observed_at) as valid_from
+        -- a list of today does not change what was billed before
+        greatest(coalesce(effective_from, observed_at), observed_at) as valid_from
     from observations
 ),
 
@@ -45,8 +46,12 @@ booked as (
 neighbours as (
     select
         keyed.*,
-        lag(keyed.usd_per_million) over price_order as earlier_usd_per_million,
-        lead(keyed.usd_per_million) over price_order as later_usd_per_million,
+        lag(keyed.usd_per_million) over (
+            partition by
+                keyed.provider, keyed.model_key, keyed.region, keyed.service_tier, keyed.context_above_tokens,
+                keyed.component
+            order by keyed.observed_at
+        ) as earlier_usd_per_million,
         booked.booked_usd_per_million,
         booked.booked_date
     from keyed
@@ -58,12 +63,65 @@ neighbours as (
             and keyed.service_tier = booked.service_tier
             and keyed.context_above_tokens = booked.context_above_tokens
             and keyed.component = booked.component
-    window price_order as (
-        partition by
-            keyed.provider, keyed.model_key, keyed.region, keyed.service_tier, keyed.context_above_tokens,
-            keyed.component
-        order by keyed.observed_at
-    )
+),
+
+-- one row per observation: how many there are of the same price, and how many of them are near it
+supported as (
+    select
+        here.provider,
+        here.model_key,
+        here.region,
+        here.service_tier,
+        here.context_above_tokens,
+        here.component,
+        here.observed_at,
+        here.usd_per_million,
+        count(*) as observations,
+        sum(case when {{ is_far_apart('here.usd_per_million', 'there.usd_per_million') }} then 0 else 1 end)
+            as near_observations
+    from keyed as here
+    inner join keyed as there
+        on
+            here.provider = there.provider
+            and here.model_key = there.model_key
+            and here.region is not distinct from there.region
+            and here.service_tier = there.service_tier
+            and here.context_above_tokens = there.context_above_tokens
+            and here.component = there.component
+    group by
+        here.provider, here.model_key, here.region, here.service_tier, here.context_above_tokens, here.component,
+        here.observed_at, here.usd_per_million
+),
+
+-- the grain changes: one row per price, with the first observation that another one is near; none where all contradict
+-- each other
+anchors as (
+    select
+        provider,
+        model_key,
+        region,
+        service_tier,
+        context_above_tokens,
+        component,
+        max(observations) as observations,
+        min_by(usd_per_million, case when near_observations > 1 or observations = 1 then observed_at end)
+            as anchor_usd_per_million
+    from supported
+    group by provider, model_key, region, service_tier, context_above_tokens, component
+),
+
+-- the grain changes: one row per model, tier and step: whether a price of its input and of its output is known at all
+completeness as (
+    select
+        {{ plan }},
+        max(case when component in ('input', 'call', 'image') then 1 else 0 end) = 1 as has_input,
+        max(case when component in ('output', 'call', 'image') then 1 else 0 end) = 1 as has_output
+    from (
+        select {{ plan }}, component from keyed
+        union all
+        select {{ plan }}, component from booked
+    ) as components
+    group by {{ plan }}
 ),
 
 -- the grain changes: one row per model, tier, step and moment of observation, with what was last known of the
@@ -94,9 +152,27 @@ known as (
 compared as (
     select
         neighbours.*,
+        anchors.observations,
+        anchors.anchor_usd_per_million,
+        completeness.has_input and completeness.has_output as is_complete,
         known.known_input_usd,
         known.known_output_usd
     from neighbours
+    inner join anchors
+        on
+            neighbours.provider = anchors.provider
+            and neighbours.model_key = anchors.model_key
+            and neighbours.region is not distinct from anchors.region
+            and neighbours.service_tier = anchors.service_tier
+            and neighbours.context_above_tokens = anchors.context_above_tokens
+            and neighbours.component = anchors.component
+    inner join completeness
+        on
+            neighbours.provider = completeness.provider
+            and neighbours.model_key = completeness.model_key
+            and neighbours.region is not distinct from completeness.region
+            and neighbours.service_tier = completeness.service_tier
+            and neighbours.context_above_tokens = completeness.context_above_tokens
     inner join known
         on
             neighbours.provider = known.provider
@@ -110,19 +186,17 @@ compared as (
 judged as (
     select
         *,
-        -- the book vouches for a price that is near its own, else the observation before does; a first one has only the
-        -- next to be told by
+        -- the book vouches for a price that is near its own, else the other observations do that are near each other
         case
             when {{ is_far_apart('usd_per_million', 'booked_usd_per_million') }}
                 then 'a factor of 500 or more from the price book'
             when
                 booked_usd_per_million is null
-                and {{ is_far_apart('usd_per_million', 'earlier_usd_per_million') }}
-                then 'a factor of 500 or more from the observation before'
-            when
-                booked_usd_per_million is null and earlier_usd_per_million is null
-                and {{ is_far_apart('usd_per_million', 'later_usd_per_million') }}
-                then 'a factor of 500 or more from the observation after'
+                and (
+                    {{ is_far_apart('usd_per_million', 'anchor_usd_per_million') }}
+                    or (observations > 1 and anchor_usd_per_million is null)
+                )
+                then 'a factor of 500 or more from other observations'
             when
                 booked_usd_per_million is null and component like '%put' and usd_per_million >= 100
                 then '100 USD or more per million tokens and not in the price book'
@@ -132,11 +206,13 @@ judged as (
             when
                 component = 'cache_write_1h' and usd_per_million != 2 * known_input_usd
                 then 'one-hour cache write is not twice the input price'
+            when service_tier = 'standard' and context_above_tokens = 0 and region is null and not is_complete
+                then 'only a part of the prices of this model is known'
         end as held_reason
     from compared
 ),
 
--- a price that is unchanged says nothing new, and one that the book read later knows better
+-- what the book was read later than, it knows better
 stated as (
     select
         *,

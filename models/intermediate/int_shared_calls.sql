@@ -8,7 +8,6 @@
 
 with calls as (
     select * from {{ lake('llm_calls', near=true) }}
-    where not coalesce(response_cache_hit, false)
 ),
 
 batches as (
@@ -38,35 +37,96 @@ ordered_sources as (
     left join configured_sources on call_sources.source = configured_sources.source
 ),
 
--- the grain changes: one row per source, date and id by which another source may know the same call
+-- one row per source, date and pair of ids by which another source may know the same call
 known_ids as (
     select distinct
         source,
         usage_date,
-        concat('response:', response_id) as match_id
+        case when response_id is not null then concat('response:', response_id) end as response_key,
+        case when trace_id is not null and span_id is not null then concat('span:', trace_id, ':', span_id) end
+            as span_key
     from calls
-    where response_id is not null
-    union all
-    select distinct
-        source,
-        usage_date,
-        concat('span:', trace_id, ':', span_id) as match_id
-    from calls
-    where trace_id is not null and span_id is not null
+    where response_id is not null or (trace_id is not null and span_id is not null)
 ),
 
--- one row per id that several sources have, with the source that goes first; the same call is at most over midnight on
--- two dates, and an id that lives longer is not one of a call
-shared_ids as (
+-- a source that has both ids ties those together that have one
+span_responses as (
     select
-        known_ids.match_id,
-        min_by(known_ids.source, ordered_sources.source_rank) as first_source
+        span_key,
+        min(response_key) as response_key
     from known_ids
-    inner join ordered_sources on known_ids.source = ordered_sources.source
-    group by known_ids.match_id
-    having
-        min(ordered_sources.source_rank) < max(ordered_sources.source_rank)
-        and {{ days_between('min(known_ids.usage_date)', 'max(known_ids.usage_date)') }} <= 1
+    where response_key is not null and span_key is not null
+    group by span_key
+),
+
+keyed_ids as (
+    select
+        known_ids.source,
+        known_ids.usage_date,
+        known_ids.response_key,
+        known_ids.span_key,
+        coalesce(known_ids.response_key, span_responses.response_key, known_ids.span_key) as call_key
+    from known_ids
+    left join span_responses on known_ids.span_key = span_responses.span_key
+),
+
+shared_keys as (
+    select call_key
+    from keyed_ids
+    group by call_key
+    having min(source) < max(source)
+),
+
+shared_rows_by_date as (
+    select
+        keyed_ids.*,
+        ordered_sources.source_rank
+    from keyed_ids
+    inner join shared_keys on keyed_ids.call_key = shared_keys.call_key
+    inner join ordered_sources on keyed_ids.source = ordered_sources.source
+),
+
+-- the grain changes: one row per call and date, with the source that goes first among those that have it on that date
+-- or on the day before or after; further apart an id repeats an answer from a cache
+shared_dates as (
+    select
+        here.call_key,
+        here.usage_date,
+        min_by(there.source, there.source_rank) as first_source
+    from shared_rows_by_date as here
+    inner join shared_rows_by_date as there
+        on
+            here.call_key = there.call_key
+            and {{ days_between('here.usage_date', 'there.usage_date') }} between -1 and 1
+    group by here.call_key, here.usage_date
+    having min(there.source_rank) < max(there.source_rank)
+),
+
+-- the grain changes: one row per id, date and call that it stands for
+shared_ids as (
+    select distinct
+        shared_rows_by_date.response_key as match_id,
+        shared_dates.usage_date,
+        shared_dates.call_key,
+        shared_dates.first_source
+    from shared_dates
+    inner join shared_rows_by_date
+        on
+            shared_dates.call_key = shared_rows_by_date.call_key
+            and shared_dates.usage_date = shared_rows_by_date.usage_date
+    where shared_rows_by_date.response_key is not null
+    union
+    select distinct
+        shared_rows_by_date.span_key as match_id,
+        shared_dates.usage_date,
+        shared_dates.call_key,
+        shared_dates.first_source
+    from shared_dates
+    inner join shared_rows_by_date
+        on
+            shared_dates.call_key = shared_rows_by_date.call_key
+            and shared_dates.usage_date = shared_rows_by_date.usage_date
+    where shared_rows_by_date.span_key is not null
 ),
 
 -- the grain changes back: what each source says of the shared calls, by its newest delivery
@@ -76,7 +136,8 @@ shared_rows as (
     union all
     {%- endif %}
     select
-        shared_ids.match_id,
+        shared_ids.call_key,
+        calls.usage_date,
         calls.source,
         calls.call_id,
         calls.attempt_number,
@@ -86,7 +147,10 @@ shared_rows as (
         {%- for label in labels %},
         calls.{{ label }} {%- endfor %}
     from calls
-    inner join shared_ids on {{ match_id }} = shared_ids.match_id
+    inner join shared_ids
+        on
+            {{ match_id }} = shared_ids.match_id
+            and calls.usage_date = shared_ids.usage_date
     {%- endfor %}
 ),
 
@@ -95,7 +159,7 @@ newest_rows as (
         shared_rows.*,
         ordered_sources.source_rank,
         row_number() over (
-            partition by shared_rows.match_id, shared_rows.source
+            partition by shared_rows.call_key, shared_rows.usage_date, shared_rows.source
             order by
                 batches.delivered_at desc, shared_rows.batch_id desc, shared_rows.attempt_number desc,
                 shared_rows.call_id asc, shared_rows.task_id asc nulls last
@@ -109,9 +173,15 @@ ranked as (
     select
         *,
         -- the task that an application named goes before an id that stands in for one
-        source_rank
-        + case task_id_origin when 'task' then 1000 when 'trace' then 2000 when 'session' then 3000 else 4000 end
-            as task_rank
+        case
+            when task_id is not null
+                then source_rank + case task_id_origin
+                    when 'task' then 1000
+                    when 'trace' then 2000
+                    when 'session' then 3000
+                    else 4000
+                end
+        end as task_rank
     from newest_rows
     where newest_rank = 1
 ),
@@ -119,21 +189,30 @@ ranked as (
 -- the grain changes: what the sources say of a call together, the one that goes first before the others
 together as (
     select
-        match_id
+        here.call_key,
+        here.usage_date
         {%- for column in ['task_id', 'task_id_origin'] %},
-        min_by({{ column }}, case when task_id is not null then task_rank end) as {{ column }} {%- endfor %}
+        min_by(others.{{ column }}, others.task_rank) as {{ column }} {%- endfor %}
         {%- for label in labels %},
-        min_by({{ label }}, case when {{ label }} is not null then source_rank end) as {{ label }} {%- endfor %}
-    from ranked
-    group by match_id
+        {{ first_said('others.' ~ label, 'others.source_rank') }} as {{ label }} {%- endfor %}
+    from shared_dates as here
+    inner join ranked as others
+        on
+            here.call_key = others.call_key
+            and {{ days_between('here.usage_date', 'others.usage_date') }} between -1 and 1
+    group by here.call_key, here.usage_date
 )
 
 select
     shared_ids.match_id,
+    shared_ids.usage_date,
     shared_ids.first_source,
     together.task_id,
     together.task_id_origin
     {%- for label in labels %},
     together.{{ label }} {%- endfor %}
 from shared_ids
-inner join together on shared_ids.match_id = together.match_id
+inner join together
+    on
+        shared_ids.call_key = together.call_key
+        and shared_ids.usage_date = together.usage_date

@@ -18,11 +18,15 @@ def ingest_sources(home: Home) -> None:
     assert not failed, failed
 
 
-def build(home: Home, *, full_refresh: bool = False) -> builds.Build:
-    """Prepare, run dbt, accept; fails the test when dbt or one of its tests does."""
+def build(home: Home, *, full_refresh: bool = False, is_tested: bool = True) -> builds.Build:
+    """Prepare, run dbt, accept; fails the test when dbt or one of its tests does.
+
+    Without ``is_tested`` the models are built and not tested: for states that a later build of the test goes over.
+    """
     prepared = builds.prepare(home, full_refresh=full_refresh)
     if prepared.is_needed:
-        run_dbt(home, *builds.arguments(full_refresh=prepared.full_refresh))
+        untested = [] if is_tested else ["--exclude-resource-type", "test"]
+        run_dbt(home, *builds.arguments(full_refresh=prepared.full_refresh), *untested)
     builds.accept(home)
     return prepared
 

@@ -111,7 +111,7 @@ def test_a_suspicious_price_is_held_and_prices_nothing(small):
     assert sorted(published(small, observations)) == [
         (Decimal("4.000000"), "used", None),
         (Decimal("4.000000"), "used", None),
-        (Decimal("4000.000000"), "held", "a factor of 500 or more from the observation before"),
+        (Decimal("4000.000000"), "held", "a factor of 500 or more from other observations"),
     ]
 
 

@@ -12,6 +12,10 @@ labels as (
     select * from {{ ref('int_task_labels') }}
 ),
 
+failure_causes as (
+    select * from {{ ref('failure_causes') }}
+),
+
 -- one row per task and span of its attempts; what lies outside the dates read here is as the last build left it
 spans as (
     select
@@ -44,6 +48,12 @@ task_spans as (
 pieces as (
     select
         attempts.*,
+        -- a tool that nobody lists a price for costs nothing of its own, a failure that no vendor bills nothing at all
+        attempts.cost_usd is null
+        and coalesce(attempts.unpriced_reason, '') != 'no_price_for_tool'
+        and not (
+            coalesce(attempts.unpriced_reason, '') = 'usage_missing' and not coalesce(failure_causes.bills_input, true)
+        ) as is_cost_missing,
         task_spans.first_date,
         task_spans.last_date,
         floor({{ days_between('task_spans.first_date', 'attempts.usage_date') }} / {{ var('max_task_days') }})
@@ -52,6 +62,7 @@ pieces as (
             as last_piece_number
     from attempts
     inner join task_spans on attempts.task_id = task_spans.task_id
+    left join failure_causes on attempts.failure_cause = failure_causes.cause
 ),
 
 -- one row per step_name of a task; a step's final attempts are the rounds of its loop
@@ -108,9 +119,7 @@ tasks as (
         sum(case when attempt_role in ('recovered', 'abandoned', 'unresolved') then 1 else 0 end)
             as failed_attempt_count,
         sum(case when cost_usd is null then 1 else 0 end) as unpriced_attempt_count,
-        -- a tool that nobody lists a price for counts as one that costs nothing of its own
-        sum(case when cost_usd is null and coalesce(unpriced_reason, '') != 'no_price_for_tool' then 1 else 0 end)
-            as missing_cost_count,
+        sum(case when is_cost_missing then 1 else 0 end) as missing_cost_count,
         sum(tool_call_count) as tool_call_count,
         max(sample_weight) as sample_weight,
         sum(cost_usd) as cost_usd,

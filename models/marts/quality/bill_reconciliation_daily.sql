@@ -377,6 +377,7 @@ select
     unexplained_usd,
     unexplained_ratio,
     case
+        when unconverted_lines > 0 then 'missing_exchange_rate'
         when unexplained_usd is null then null
         when
             abs(unexplained_usd) < {{ money_tolerance_usd }}

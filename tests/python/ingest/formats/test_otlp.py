@@ -655,10 +655,23 @@ def test_what_one_span_says_of_the_task_holds_for_its_trace(ingested, lake_rows)
     ]
 
 
-def test_an_agent_with_usage_and_no_call_below_is_told(ingested, skip_reasons):
-    result = ingested(span(1, AGENT | USAGE), span(2, TOOL, parent=1))
+def test_an_agent_with_usage_and_no_call_below_is_the_call(ingested, lake_rows, skip_reasons):
+    ingested(span(1, AGENT | USAGE), span(2, AGENT | USAGE, parent=1), span(3, TOOL, parent=2))
     assert skip_reasons() == {"repeats its children": 1}
-    assert "1 agent spans with usage have no call with usage below: not loaded" in result.message
+    assert lake_rows("llm_calls", "span_id, call_kind, uncached_input_tokens") == [
+        (span_id(2), "llm", 1000),
+        (span_id(3), "tool", None),
+    ]
+
+
+def test_a_call_around_an_embedding_keeps_its_own_usage(ingested, lake_rows):
+    embedding = {"gen_ai.operation.name": "embeddings", "gen_ai.request.model": "e", "gen_ai.usage.input_tokens": 5}
+    ingested(span(1), span(2, embedding, parent=1), span(3, embedding), span(4, embedding, parent=3))
+    assert lake_rows("llm_calls", "span_id, call_kind, uncached_input_tokens") == [
+        (span_id(1), "llm", 1000),
+        (span_id(2), "embedding", 5),
+        (span_id(4), "embedding", 5),
+    ]
 
 
 # Files
@@ -896,7 +909,7 @@ def test_no_text_of_a_span_reaches_the_lake_or_a_message(tmp_path, lake_rows, mo
     ]
     result = bring(tmp_path, write_lines(tmp_path / "a.jsonl", lines))
 
-    assert counted(result) == (9, 3, 5, 1)
+    assert counted(result) == (9, 4, 5, 0)
     assert MARKER not in result.message
     assert_nowhere(tmp_path / "lake")
 
