@@ -55,7 +55,8 @@ def test_any_order_of_arrival_gives_the_same_marts(seed: int, tmp_path: Path, re
         deliver()
         if number in stops:
             ingest_sources(home)
-            prepared = build(home, is_tested=number == len(deliveries))
+            # rows that are those of the rebuild have passed its tests
+            prepared = build(home, is_tested=False)
             assert prepared.full_refresh == (number == min(stops)), "later builds are incremental"
     found = warehouse_rows(home)
     assert found.keys() == rebuilt.keys()
