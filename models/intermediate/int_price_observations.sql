@@ -1,5 +1,6 @@
-{%- set key = 'provider, model_key, region, service_tier, context_above_tokens, component' %}
-{%- set plan = 'provider, model_key, region, service_tier, context_above_tokens' %}
+{%- set plan = ['provider', 'lower(model)', "coalesce(region, '')", 'service_tier'] %}
+{%- set plan_key = "concat_ws('|', " ~ plan | join(', ') ~ ", cast(context_above_tokens as string))" %}
+{%- set judged_together = ['input', 'output'] %}
 
 with observations as (
     select * from {{ ref('stg_model_prices') }}
@@ -9,6 +10,7 @@ price_book as (
     select * from {{ ref('price_book') }}
 ),
 
+-- a plan is a model's prices in one region, tier and step; a price is of one component of a plan
 keyed as (
     select
         provider,
@@ -22,6 +24,7 @@ keyed as (
         effective_from,
         observed_at,
         origin,
+        {{ plan_key }} as plan_key,
         -- a list of today does not change what was billed before
         greatest(coalesce(effective_from, observed_at), observed_at) as valid_from
     from observations
@@ -30,119 +33,86 @@ keyed as (
 -- what the book says last of the same price, and when that was read
 booked as (
     select
-        provider,
-        lower(model) as model_key,
-        region,
-        service_tier,
-        context_above_tokens,
+        {{ plan_key }} as plan_key,
         component,
         max_by(usd_per_million, coalesce(valid_from, timestamp '0001-01-01 00:00:00')) as booked_usd_per_million,
         max(observed_date) as booked_date
     from price_book
     where daily_from is null
-    group by provider, lower(model), region, service_tier, context_above_tokens, component
-),
-
-neighbours as (
-    select
-        keyed.*,
-        lag(keyed.usd_per_million) over (
-            partition by
-                keyed.provider, keyed.model_key, keyed.region, keyed.service_tier, keyed.context_above_tokens,
-                keyed.component
-            order by keyed.observed_at
-        ) as earlier_usd_per_million,
-        booked.booked_usd_per_million,
-        booked.booked_date
-    from keyed
-    left join booked
-        on
-            keyed.provider = booked.provider
-            and keyed.model_key = booked.model_key
-            and keyed.region is not distinct from booked.region
-            and keyed.service_tier = booked.service_tier
-            and keyed.context_above_tokens = booked.context_above_tokens
-            and keyed.component = booked.component
+    group by {{ plan_key }}, component
 ),
 
 -- one row per observation: how many there are of the same price, and how many of them are near it
 supported as (
     select
-        here.provider,
-        here.model_key,
-        here.region,
-        here.service_tier,
-        here.context_above_tokens,
+        here.plan_key,
         here.component,
         here.observed_at,
         here.usd_per_million,
         count(*) as observations,
-        sum(case when {{ is_far_apart('here.usd_per_million', 'there.usd_per_million') }} then 0 else 1 end)
+        sum(case when {{ is_far_apart('here.usd_per_million', 'others.usd_per_million') }} then 0 else 1 end)
             as near_observations
     from keyed as here
-    inner join keyed as there
+    inner join keyed as others
         on
-            here.provider = there.provider
-            and here.model_key = there.model_key
-            and here.region is not distinct from there.region
-            and here.service_tier = there.service_tier
-            and here.context_above_tokens = there.context_above_tokens
-            and here.component = there.component
-    group by
-        here.provider, here.model_key, here.region, here.service_tier, here.context_above_tokens, here.component,
-        here.observed_at, here.usd_per_million
+            here.plan_key = others.plan_key
+            and here.component = others.component
+    group by here.plan_key, here.component, here.observed_at, here.usd_per_million
 ),
 
 -- the grain changes: one row per price, with the first observation that another one is near; none where all contradict
 -- each other
 anchors as (
     select
-        provider,
-        model_key,
-        region,
-        service_tier,
-        context_above_tokens,
+        plan_key,
         component,
         max(observations) as observations,
         min_by(usd_per_million, case when near_observations > 1 or observations = 1 then observed_at end)
             as anchor_usd_per_million
     from supported
-    group by provider, model_key, region, service_tier, context_above_tokens, component
+    group by plan_key, component
 ),
 
--- the grain changes: one row per model, tier and step: whether a price of its input and of its output is known at all
+known_components as (
+    select
+        plan_key,
+        component
+    from keyed
+    union
+    select
+        plan_key,
+        component
+    from booked
+),
+
+-- the grain changes: one row per plan: whether a price of its input and of its output is known at all
 completeness as (
     select
-        {{ plan }},
-        max(case when component in ('input', 'call', 'image') then 1 else 0 end) = 1 as has_input,
-        max(case when component in ('output', 'call', 'image') then 1 else 0 end) = 1 as has_output
-    from (
-        select {{ plan }}, component from keyed
-        union all
-        select {{ plan }}, component from booked
-    ) as components
-    group by {{ plan }}
+        plan_key,
+        max(case when component in ('input', 'call', 'image') then 1 else 0 end) = 1
+        and max(case when component in ('output', 'call', 'image') then 1 else 0 end) = 1 as is_complete
+    from known_components
+    group by plan_key
 ),
 
--- the grain changes: one row per model, tier, step and moment of observation, with what was last known of the
--- components that are judged together
+-- one row per plan and moment of observation, with what was last known of the components that are judged together
 moments as (
     select
-        {{ plan }},
+        plan_key,
         observed_at
-        {%- for component in ['input', 'output'] %},
+        {%- for component in judged_together %},
         max(case when component = '{{ component }}' then usd_per_million end) as {{ component }}_usd {%- endfor %}
     from keyed
-    group by {{ plan }}, observed_at
+    group by plan_key, observed_at
 ),
 
 known as (
     select
-        {{ plan }},
+        plan_key,
         observed_at
-        {%- for component in ['input', 'output'] %},
+        {%- for component in judged_together %},
         last_value({{ component }}_usd ignore nulls) over (
-            partition by {{ plan }}
+            partition by plan_key
             order by observed_at
             rows between unbounded preceding and current row
         ) as known_{{ component }}_usd {%- endfor %}
@@ -151,36 +121,21 @@ known as (
 
 compared as (
     select
-        neighbours.*,
+        keyed.*,
+        lag(keyed.usd_per_million) over (partition by keyed.plan_key, keyed.component order by keyed.observed_at)
+            as earlier_usd_per_million,
+        booked.booked_usd_per_million,
+        booked.booked_date,
         anchors.observations,
         anchors.anchor_usd_per_million,
-        completeness.has_input and completeness.has_output as is_complete,
+        completeness.is_complete,
         known.known_input_usd,
         known.known_output_usd
-    from neighbours
-    inner join anchors
-        on
-            neighbours.provider = anchors.provider
-            and neighbours.model_key = anchors.model_key
-            and neighbours.region is not distinct from anchors.region
-            and neighbours.service_tier = anchors.service_tier
-            and neighbours.context_above_tokens = anchors.context_above_tokens
-            and neighbours.component = anchors.component
-    inner join completeness
-        on
-            neighbours.provider = completeness.provider
-            and neighbours.model_key = completeness.model_key
-            and neighbours.region is not distinct from completeness.region
-            and neighbours.service_tier = completeness.service_tier
-            and neighbours.context_above_tokens = completeness.context_above_tokens
-    inner join known
-        on
-            neighbours.provider = known.provider
-            and neighbours.model_key = known.model_key
-            and neighbours.region is not distinct from known.region
-            and neighbours.service_tier = known.service_tier
-            and neighbours.context_above_tokens = known.context_above_tokens
-            and neighbours.observed_at = known.observed_at
+    from keyed
+    left join booked on keyed.plan_key = booked.plan_key and keyed.component = booked.component
+    inner join anchors on keyed.plan_key = anchors.plan_key and keyed.component = anchors.component
+    inner join completeness on keyed.plan_key = completeness.plan_key
+    inner join known on keyed.plan_key = known.plan_key and keyed.observed_at = known.observed_at
 ),
 
 judged as (
@@ -243,6 +198,6 @@ select
     valid_from,
     case
         when state = 'used'
-            then lead(valid_from) over (partition by {{ key }}, state order by observed_at, valid_from)
+            then lead(valid_from) over (partition by plan_key, component, state order by observed_at, valid_from)
     end as valid_to
 from stated

@@ -277,13 +277,16 @@ def test_half_a_table_is_told(tmp_path, lake_rows):
 
 
 @pytest.mark.parametrize("is_large", [False, True])
-@pytest.mark.parametrize("name", ["prices.json", "prices.json.gz", "prices", "prices.jsonl"])
-@pytest.mark.parametrize("indent", [None, 4])
+@pytest.mark.parametrize(
+    ("name", "indent"),
+    [
+        *((name, indent) for name in ("prices.json", "prices.json.gz", "prices") for indent in (None, 4)),
+        ("prices.jsonl", None),
+    ],
+)
 def test_a_table_in_each_shape(tmp_path, lake_rows, monkeypatch, name, indent, is_large):
     if is_large:
         monkeypatch.setattr(reading, "_SMALL_BYTES", 0)
-    if name.endswith("l") and indent:
-        pytest.skip("not JSON lines")
     path = tmp_path / name
     text = json.dumps({"a": model(input_cost_per_token=1e-06), "b": model(output_cost_per_token=2e-06)}, indent=indent)
     path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else b"\xef\xbb\xbf" + text.encode())
