@@ -17,6 +17,7 @@ NAMES = (
     "price_fallbacks",
     "model_name_rules",
     "failure_causes",
+    "cost_report_gaps",
     "providers",
     "error_causes",
     "gpu_models",

@@ -17,14 +17,19 @@ names as (
     select * from {{ ref('int_vendor_model_names') }}
 ),
 
+gaps as (
+    select * from {{ ref('cost_report_gaps') }}
+),
+
 attempts as (
     select
         daily.*,
         coalesce(names.model, '__unknown__') as plain_model,
-        -- Anthropic sells its priority tiers apart: their cost is in no cost report
-        daily.provider = 'anthropic' and daily.service_tier like 'priority%' as is_sold_apart
+        -- the provider's cost report never has the tier
+        gaps.provider is not null as is_sold_apart
     from {{ ref('int_model_cost_daily') }} as daily
     left join names on daily.provider = names.provider and lower(trim(daily.model)) = names.name
+    left join gaps on daily.provider = gaps.provider and daily.service_tier = gaps.service_tier
 ),
 
 -- one row per provider, basis and day that has lines
