@@ -248,14 +248,18 @@ candidate_names as (
     from candidates
 ),
 
--- one row per name that a log may mean and date on which it has a price to speak of: at its start, or only later
+-- one row per name that a log may mean and date on which it has a price: at its start or only later, and of its input
+-- (or the whole call) or only of another part
 priced_names as (
     select
         names.provider,
         names.model_key,
         names.usage_date,
         min(prices.model) as model,
-        min(case when prices.valid_from <= names.usage_date then 0 else 1 end) as lateness
+        min(
+            case when prices.component in ('input', 'call', 'image') then 0 else 2 end
+            + case when prices.valid_from <= names.usage_date then 0 else 1 end
+        ) as doubt
     from candidate_names as names
     inner join prices
         on
@@ -263,13 +267,11 @@ priced_names as (
             and names.model_key = prices.model_key
             and names.usage_date + 1 > prices.valid_from
             and names.usage_date < prices.valid_to
-    where prices.component in ('input', 'call', 'image')
     group by names.provider, names.model_key, names.usage_date
 ),
 
--- the name that was changed least and that has a price when the date starts is the model, else one that has a price
--- later on it; what no rule leads to a price stays as it is. Prices of other dates do not matter, so that no price can
--- change what a call of another date is
+-- of the names whose price is least in doubt the one that was changed least is the model; what no rule leads to a price
+-- stays as it is. Prices of other dates do not matter, so that no price can change what a call of another date is
 ranked as (
     select
         candidates.logged_provider,
@@ -284,7 +286,7 @@ ranked as (
         row_number() over (
             partition by
                 candidates.logged_provider, candidates.logged_model, candidates.logged_tool, candidates.usage_date
-            order by coalesce(priced_names.lateness, 2) asc, candidates.stage asc
+            order by coalesce(priced_names.doubt, 4) asc, candidates.stage asc
         ) as candidate_rank
     from candidates
     left join priced_names
