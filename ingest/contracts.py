@@ -47,6 +47,7 @@ ENUMS: dict[str, tuple[str, ...]] = {
     "task_id_origin": ("task", "trace", "session", "call"),
     "status": ("success", "failed", "rejected"),
     "outcome": ("success", "escalated", "failure", "unknown"),
+    "billing_period_status": ("Open", "Closed"),
     "charge_category": ("Usage", "Purchase", "Tax", "Credit", "Adjustment"),
     "event": ("interruption", "eviction", "restart"),
     "quote_status": ("estimate", "quote", "claim"),
@@ -229,6 +230,8 @@ BILL_LINES = Contract(
         charge_period_end=TIMESTAMP,
         billing_period_start=TIMESTAMP,
         billing_period_end=TIMESTAMP,
+        # Open while the vendor may still change the period's lines, Closed once it is invoiced.
+        billing_period_status=STRING,
         charge_category=STRING,
         charge_class=STRING,
         charge_description=STRING,
@@ -275,6 +278,10 @@ BILL_LINES = Contract(
         gpu_model=STRING,
         gpu_count=BIGINT,
         purchase_mode=STRING,
+        # How many units of the billing currency the bill itself counts for one USD.
+        billing_units_per_usd=MONEY,
+        # The vendor's own columns that no other column takes, as a JSON object of name and text.
+        vendor_columns=STRING,
     ),
     key=("source", "line_id"),
     required=(
@@ -316,6 +323,46 @@ GPU_SAMPLES = Contract(
     date_columns=("sampled_at", "sampled_at"),
     partitioned=True,
     non_negative=("interval_seconds", "fb_used_bytes", "power_watts"),
+)
+
+SERVING_SAMPLES = Contract(
+    name="serving_samples",
+    grain="serving replica and sample time, as its server counts; staging merges the metrics of one moment",
+    columns=_fields(
+        source=STRING,
+        # The server's own name for itself: host and port of the scrape, or its pod.
+        replica_id=STRING,
+        deployment_id=STRING,
+        model=STRING,
+        sampled_at=TIMESTAMP,
+        interval_seconds=WEIGHT,
+        namespace=STRING,
+        pod=STRING,
+        running_request_count=DOUBLE,
+        waiting_request_count=DOUBLE,
+        kv_cache_usage=DOUBLE,
+        # Counters since the server's start: they fall back to 0 when it starts again.
+        input_tokens_total=TOKENS,
+        output_tokens_total=TOKENS,
+        prefix_cache_query_tokens_total=TOKENS,
+        prefix_cache_hit_tokens_total=TOKENS,
+        preemption_count_total=TOKENS,
+    ),
+    key=("replica_id", "model", "sampled_at"),
+    required=("source", "replica_id", "sampled_at", "interval_seconds"),
+    date_columns=("sampled_at", "sampled_at"),
+    partitioned=True,
+    non_negative=(
+        "interval_seconds",
+        "running_request_count",
+        "waiting_request_count",
+        "kv_cache_usage",
+        "input_tokens_total",
+        "output_tokens_total",
+        "prefix_cache_query_tokens_total",
+        "prefix_cache_hit_tokens_total",
+        "preemption_count_total",
+    ),
 )
 
 REPLICA_WINDOWS = Contract(
@@ -538,6 +585,7 @@ CONTRACTS: dict[str, Contract] = {
         TASKS,
         BILL_LINES,
         GPU_SAMPLES,
+        SERVING_SAMPLES,
         REPLICA_WINDOWS,
         RESOURCE_LINKS,
         GPU_EVENTS,

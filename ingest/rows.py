@@ -315,10 +315,13 @@ _ORDERED = {
     "replica_windows": (("loaded_at", "unloaded_at"),),
     "resource_links": (("valid_from", "valid_to"),),
 }
-_LASTING = {"gpu_samples": "interval_seconds"}
+_LASTING = {"gpu_samples": "interval_seconds", "serving_samples": "interval_seconds"}
 """Contracts whose rows last: from their start column for so many seconds, a day at most."""
 
-_RATIOS = {"gpu_samples": ("gpu_util", "gr_engine_active", "sm_active", "tensor_active", "dram_active")}
+_RATIOS = {
+    "gpu_samples": ("gpu_util", "gr_engine_active", "sm_active", "tensor_active", "dram_active"),
+    "serving_samples": ("kv_cache_usage",),
+}
 
 _CALL_DEFAULTS = {
     "attempt_number": "cast(1 as bigint)",

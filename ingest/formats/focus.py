@@ -36,7 +36,16 @@ _OTHER_NAMES = {
 }
 """Columns with more than one name: FOCUS 1.3 renamed the provider, and 1.0 tools drop the ``Name``."""
 
-_INGEST_COLUMNS = ("source", "line_id", "instance_type", "gpu_model", "gpu_count", "purchase_mode")
+_INGEST_COLUMNS = (
+    "source",
+    "line_id",
+    "instance_type",
+    "gpu_model",
+    "gpu_count",
+    "purchase_mode",
+    "billing_units_per_usd",
+    "vendor_columns",
+)
 _LEFT_OUT = (
     "AllocatedMethodDetails",
     "AllocatedMethodId",

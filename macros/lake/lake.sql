@@ -9,7 +9,7 @@
 -#}
 {% macro lake(contract, near=false) -%}
     {%- set relation = source('lake', contract) -%}
-    {%- set touched_dates = ref('int_touched_dates') if contract in ['llm_calls', 'gpu_samples'] -%}
+    {%- set touched_dates = ref('int_touched_dates') if contract in ['llm_calls', 'gpu_samples', 'serving_samples'] -%}
     {%- if is_unit_test() -%}
         {{ relation }}
     {%- else -%}
@@ -28,7 +28,7 @@
             {%- if touched_dates is not none and touched_dates and not should_full_refresh() %}
                 and (
                     usage_date in (select usage_date from {{ touched_dates }})
-                    {%- if near or contract == 'gpu_samples' %}
+                    {%- if near or contract in ['gpu_samples', 'serving_samples'] %}
                     or usage_date + 1 in (select usage_date from {{ touched_dates }})
                     {%- endif %}
                     {%- if near %}

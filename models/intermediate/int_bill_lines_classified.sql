@@ -106,9 +106,10 @@ judged as (
             when charge_category = 'Tax' then 'tax'
             when charge_category = 'Credit' then 'credit'
             when charge_category = 'Adjustment' then 'adjustment'
-            when charge_category = 'Purchase' then 'purchase'
+            -- before purchases: a recurring fee of AWS is also what of its commitment nothing used
             when commitment_discount_status = 'Unused' or capacity_reservation_status = 'Unused'
                 then 'unused_commitment'
+            when charge_category = 'Purchase' then 'purchase'
             -- a machine's traffic or storage names the machine too, but is not measured in time
             when names_gpu and seconds_method is not null then 'gpu_usage'
             when is_model_service then 'model_charges'
@@ -127,6 +128,7 @@ select
     charge_period_end,
     billing_period_start,
     billing_period_end,
+    billing_period_status,
     billed_cost,
     effective_cost,
     list_cost,
@@ -181,6 +183,8 @@ select
     sub_account_type,
     tags,
     instance_type,
+    billing_units_per_usd,
+    vendor_columns,
     line_kind,
     line_kind = 'gpu_usage' as is_gpu_usage,
     known_gpu_model as gpu_model,

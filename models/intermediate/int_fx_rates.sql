@@ -12,7 +12,7 @@ data_span as (
         min(min_date) as first_day,
         max(coalesce(max_date, min_date)) as last_day
     from files
-    where contract in ('llm_calls', 'gpu_samples', 'bill_lines', 'vendor_costs') and change != 'removed'
+    where contract in ('llm_calls', 'gpu_samples', 'serving_samples', 'bill_lines', 'vendor_costs') and change != 'removed'
 ),
 
 -- rates are compared in whole units of 1e-12, so that a quotient is rounded once, half up, and never a double

@@ -215,7 +215,7 @@ data_spans as (
         min_date as first_date,
         max_date as last_date
     from files
-    where min_date is not null and contract in ('llm_calls', 'gpu_samples', 'bill_lines')
+    where min_date is not null and contract in ('llm_calls', 'gpu_samples', 'serving_samples', 'bill_lines')
 ),
 
 known_dates as (
@@ -335,12 +335,13 @@ touched_spans as (
         case contract
             when 'llm_calls' then 'calls'
             when 'gpu_samples' then 'gpu samples'
+            when 'serving_samples' then 'serving samples'
             else contract
         end as reason,
         min_date as first_date,
         max_date as last_date
     from files
-    where change != 'same' and contract in ('llm_calls', 'gpu_samples', 'gpu_events')
+    where change != 'same' and contract in ('llm_calls', 'gpu_samples', 'serving_samples', 'gpu_events')
     union all
     -- bills, links and windows also tell of later dates: what a GPU is, what it last cost, who holds it, what has ended
     select distinct

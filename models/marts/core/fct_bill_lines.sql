@@ -38,6 +38,7 @@ select
     charge_period_end,
     billing_period_start,
     billing_period_end,
+    billing_period_status,
     charge_category,
     charge_class,
     charge_description,
@@ -79,6 +80,7 @@ select
     sub_account_name,
     sub_account_type,
     tags,
+    vendor_columns,
     delivered_at,
     batch_id
 from lines

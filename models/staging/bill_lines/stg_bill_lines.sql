@@ -55,6 +55,7 @@ select
     cast(charge_period_end as timestamp) as charge_period_end,
     cast(billing_period_start as timestamp) as billing_period_start,
     cast(billing_period_end as timestamp) as billing_period_end,
+    billing_period_status,
     billed_cost,
     -- a bill without amortisation: what is billed is what the usage cost
     coalesce(effective_cost, billed_cost) as effective_cost,
@@ -112,6 +113,8 @@ select
     instance_type,
     gpu_model,
     gpu_count,
-    purchase_mode
+    purchase_mode,
+    billing_units_per_usd,
+    vendor_columns
 from ranked
 where newest_rank = 1
