@@ -90,7 +90,8 @@ def read(reader: Reader) -> list[Extract]:
 
 
 def _is_manifest(head: Head) -> bool:
-    return is_manifest(head, _MANIFEST_KEYS)
+    # AWS's own reports have a manifest of the same keys.
+    return is_manifest(head, _MANIFEST_KEYS) and "line_item_" not in head.text
 
 
 def _cleaned(rows: str) -> str:
