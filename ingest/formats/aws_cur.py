@@ -19,6 +19,7 @@ fields mean, and where they mislead:
 - Times are UTC. Ends are exclusive; an end at 23:59:59 means the midnight after it.
 - ``bill_invoice_id`` is blank until the month is final; purchases and refunds have invoices of their own before that.
 - Account ids are text of twelve digits, also where a tool has dropped the leading zeros.
+- A report that AWS packs as ZIP is not read: have it written as gzip or Parquet.
 """
 
 from __future__ import annotations
@@ -261,11 +262,6 @@ def _account(column: str) -> str:
     return f"case when regexp_full_match({column}, '\\d{{1,11}}') then lpad({column}, 12, '0') else {column} end"
 
 
-def _of_product(key: str) -> str:
-    """SQL of an entry of the map of product attributes; null where it is not JSON."""
-    return f"try(json_extract_string(product, {literal('$.' + key)}))"
-
-
 _UNIT = "case when pricing_unit in ('Hrs', 'Hr') then 'Hours' else pricing_unit end"
 _MACHINE = "(?:BoxUsage|SpotUsage|DedicatedUsage|HeavyUsage|MediumUsage|LightUsage|SchedUsage|UnusedBox|UnusedDed)"
 """What the usage type of an EC2 instance has before its colon, after the region."""
@@ -331,8 +327,8 @@ _FIELDS = {
     "availability_zone": "line_item_availability_zone",
     "sku_id": "product_sku",
     "sku_price_id": "pricing_rate_code",
-    "service_name": f"""coalesce(
-        product_product_name, {_of_product("product_name")}, product_servicename, {_of_product("servicename")},
+    "service_name": """coalesce(
+        product_product_name, try(json_extract_string(product, '$.product_name')), product_servicename,
         product_servicecode, line_item_product_code)""",
     "provider_name": "'AWS'",
     "publisher_name": "line_item_legal_entity",
