@@ -24,6 +24,7 @@ FORMATS = (
     "litellm_payload",
     "copilot_traces",
     "focus",
+    "aws_cur",
     "prometheus",
     "otlp",
     "helicone",

@@ -14,12 +14,8 @@ billing accounts and periods that it holds. What the fields mean, and where expo
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
-
+from ingest.bill_parts import first_value, is_manifest, parts
 from ingest.contracts import BILL_LINES
-from ingest.errors import IngestError
 from ingest.reading import Head, Reader, identifier, literal
 from ingest.rows import Extract
 
@@ -62,8 +58,7 @@ _HINTS = ("x_InstanceType", "x_GpuCount", "x_GpuModel", "x_SkuDetails", "x_Usage
 """Vendors' own columns that tell the machine behind a line."""
 
 _NEEDED = {"billedcost", "billingperiodstart", "chargeperiodstart", "chargecategory"}
-_MANIFEST_KEYS = ('"blobs"', '"dataFiles"', '"dataRowCount"', '"exportArn"')
-_DATA_FILE = re.compile(r"\.(csv|parquet)(\.gz|\.zst)?$")
+_MANIFEST_KEYS = ("blobs", "dataFiles", "dataRowCount", "exportArn")
 
 
 def _focus_name(column: str) -> str:
@@ -87,7 +82,7 @@ def read(reader: Reader) -> list[Extract]:
     """The bill's rows as bill lines."""
     # No row has an id, so every row's content is needed for its hash.
     reader.is_careful = True
-    heads = _parts(reader)
+    heads = parts(reader, _is_manifest)
     columns = [name for names in _FOCUS_NAMES.values() for name in names] + list(_HINTS)
     vendor_columns = {name for head in heads for name in head.columns if name.lower().startswith("x_")}
     rows = reader.rows(columns, known={*_LEFT_OUT, *vendor_columns}, heads=heads)
@@ -95,73 +90,14 @@ def read(reader: Reader) -> list[Extract]:
 
 
 def _is_manifest(head: Head) -> bool:
-    return (
-        head.kind in ("json", "jsonl")
-        and "manifest" in head.path.name.lower()
-        and any(key in head.text for key in _MANIFEST_KEYS)
-    )
-
-
-def _parts(reader: Reader) -> list[Head]:
-    """The files that count: those that the folder's manifest lists, else all of them.
-
-    Raises:
-        IngestError: a listed file is missing.
-    """
-    manifests = [head for head in reader.heads if _is_manifest(head)]
-    parts = [head for head in reader.heads if not _is_manifest(head)]
-    listed = {name for head in manifests for name in _listed_files(head)}
-    if not manifests:
-        return parts
-    if not parts:
-        reader.tell(manifests[0].path, "a manifest without its files beside it; nothing to load")
-        return []
-    here = {head.path.name for head in parts}
-    missing = sorted(listed - here)
-    if missing:
-        raise IngestError(
-            f"{manifests[0].path}: the manifest lists {', '.join(missing[:5])}, which is not in the folder. Wait until "
-            "the export is complete, or have it delivered again."
-        )
-    extra = sorted(here - listed) if listed else []
-    if extra:
-        reader.tell(manifests[0].path, f"not in the manifest, left out: {', '.join(extra[:20])}")
-    return [head for head in parts if head.path.name not in extra]
-
-
-def _listed_files(head: Head) -> Iterator[str]:
-    try:
-        document = json.loads(head.path.read_bytes())
-    except (ValueError, OSError) as error:
-        raise IngestError(f"{head.path}: this manifest is damaged ({error}). Have it delivered again.") from error
-    waiting = [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, str) and _DATA_FILE.search(value):
-            yield re.split(r"[/\\]", value)[-1]
-
-
-_NULLS = ("", "null", "nan")
-"""How exports spell a missing value, whatever the case."""
+    # AWS's own reports have a manifest of the same keys.
+    return is_manifest(head, _MANIFEST_KEYS) and "line_item_" not in head.text
 
 
 def _cleaned(rows: str) -> str:
     """SQL of the rows with their FOCUS columns under contract names, nulls in all their spellings made null."""
-
-    def first(names: tuple[str, ...]) -> str:
-        # One `when` a spelling: DuckDB would make a join of each list, dozens in one query.
-        values = []
-        for column in map(identifier, names):
-            nulls = " ".join(f"when {literal(spelling)} then null" for spelling in _NULLS)
-            values.append(f"case lower({column}) {nulls} else {column} end")
-        return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
-
-    columns = [f"{first(names)} as {identifier(column)}" for column, names in _FOCUS_NAMES.items()]
-    columns += [f"{first((name,))} as {identifier(name)}" for name in _HINTS]
+    columns = [f"{first_value(names)} as {identifier(column)}" for column, names in _FOCUS_NAMES.items()]
+    columns += [f"{first_value((name,))} as {identifier(name)}" for name in _HINTS]
     return f"select _file, _content, _broken, _line, {', '.join(columns)} from ({rows})"
 
 

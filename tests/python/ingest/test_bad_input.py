@@ -21,6 +21,7 @@ from tests.python.conftest import spend_log_row, write_json_lines
 from tests.python.ingest.formats import (
     test_anthropic_costs,
     test_anthropic_usage,
+    test_aws_cur,
     test_helicone,
     test_langfuse,
     test_litellm_payload,
@@ -426,6 +427,9 @@ def secret_bills(folder: Path) -> None:
     texts = [{name: str(row.get(name, "")) for name in rows[2]} for row in rows]
     (folder / "other").mkdir()
     pq.write_table(pa.Table.from_pylist(texts), folder / "other" / "part.parquet")
+    secrets = {"line_item_iam_principal": MARKER, "identity_line_item_id": MARKER, "note": MARKER}
+    reports = [test_aws_cur.aws_line(**secrets), test_aws_cur.aws_line(line_item_unblended_cost=MARKER)]
+    write_csv(folder / "aws" / "part.csv", reports)
 
 
 def secret_answers(folder: Path) -> None:
@@ -588,6 +592,10 @@ def _bill(number: int) -> dict:
     return bill_line(ResourceId=f"i-{number}")
 
 
+def _aws_line(number: int) -> dict:
+    return test_aws_cur.aws_line(line_item_resource_id=f"i-{number}")
+
+
 def _price(number: int) -> dict:
     at = "2026-08-01T10:00:00Z"
     return {"observed_at": at, "model": f"gpt-{number}", "field": "input_cost_per_token", "new": "1e-06"}
@@ -607,6 +615,12 @@ def _observation(number: int) -> dict:
 
 _CALL_TIMES = ("startTime", "started_at", "endTime", "ended_at")
 _BILL_TIMES = ("ChargePeriodStart", "charge_period_start", "ChargePeriodEnd", "charge_period_end")
+_AWS_TIMES = (
+    "line_item_usage_start_date",
+    "charge_period_start",
+    "line_item_usage_end_date",
+    "charge_period_end",
+)
 _LINK_TIMES = ("valid_from", "valid_from", "valid_to", "valid_to")
 _OBSERVATION_TIMES = ("start_time", "started_at", "end_time", "ended_at")
 _REQUEST_TIMES = ("request_created_at", "started_at", "response_created_at", "ended_at")
@@ -627,6 +641,7 @@ KINDS = [
     Kind("anthropic_usage", ".jsonl", "vendor_usage", _usage_bucket, *_BUCKET_TIMES),
     Kind("otlp", ".jsonl", "llm_calls", test_otlp.span, *_SPAN_TIMES),
     *(Kind("focus", suffix, "bill_lines", _bill, *_BILL_TIMES) for suffix in (".csv", ".parquet")),
+    *(Kind("aws_cur", suffix, "bill_lines", _aws_line, *_AWS_TIMES) for suffix in (".csv", ".parquet")),
     *(Kind("resource_links", suffix, "resource_links", _link, *_LINK_TIMES) for suffix in (".csv", ".jsonl")),
     *(Kind("tasks", suffix, "tasks", _task, "closed_at", "closed_at") for suffix in (".csv", ".jsonl", ".parquet")),
     *(
@@ -741,7 +756,7 @@ def test_a_gzip_cut_off_in_the_middle_in_every_format(tmp_path, lake_rows, kind)
     result = bring(tmp_path, path, kind.format, **kind.options(tmp_path))
 
     name = f"file{kind.suffix}.gz"
-    if kind.format == "focus":
+    if kind.contract == "bill_lines":
         assert result.state == "failed"
         assert f"{name}: the compressed file is cut off after line" in result.message
         assert "have it delivered again" in result.message
