@@ -24,6 +24,7 @@ FORMATS = (
     "litellm_payload",
     "copilot_traces",
     "focus",
+    "gcp_billing",
     "prometheus",
     "otlp",
     "helicone",

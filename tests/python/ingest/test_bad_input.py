@@ -21,6 +21,7 @@ from tests.python.conftest import spend_log_row, write_json_lines
 from tests.python.ingest.formats import (
     test_anthropic_costs,
     test_anthropic_usage,
+    test_gcp_billing,
     test_helicone,
     test_langfuse,
     test_litellm_payload,
@@ -423,6 +424,9 @@ def secret_spend_logs(folder: Path) -> None:
 def secret_bills(folder: Path) -> None:
     rows = [bill_line(x_note=MARKER), bill_line(BilledCost=MARKER), bill_line(ChargePeriodStart=MARKER, note=MARKER)]
     write_csv(folder / "bill" / "part.csv", rows)
+    record = test_gcp_billing.record
+    records = [record(note=MARKER), record(cost=MARKER, credits=[MARKER]), record(invoice={"month": MARKER})]
+    write_lines(folder / "export" / "part.jsonl", [*lines_of(*records), json.dumps(records[0])[:-20]])
     texts = [{name: str(row.get(name, "")) for name in rows[2]} for row in rows]
     (folder / "other").mkdir()
     pq.write_table(pa.Table.from_pylist(texts), folder / "other" / "part.parquet")
@@ -588,6 +592,10 @@ def _bill(number: int) -> dict:
     return bill_line(ResourceId=f"i-{number}")
 
 
+def _billing_record(number: int) -> dict:
+    return test_gcp_billing.record(cost=number, labels={}, system_labels={}, project={"id": "p"}, credits=None, tags={})
+
+
 def _price(number: int) -> dict:
     at = "2026-08-01T10:00:00Z"
     return {"observed_at": at, "model": f"gpt-{number}", "field": "input_cost_per_token", "new": "1e-06"}
@@ -607,6 +615,7 @@ def _observation(number: int) -> dict:
 
 _CALL_TIMES = ("startTime", "started_at", "endTime", "ended_at")
 _BILL_TIMES = ("ChargePeriodStart", "charge_period_start", "ChargePeriodEnd", "charge_period_end")
+_RECORD_TIMES = ("usage_start_time", "charge_period_start", "usage_end_time", "charge_period_end")
 _LINK_TIMES = ("valid_from", "valid_from", "valid_to", "valid_to")
 _OBSERVATION_TIMES = ("start_time", "started_at", "end_time", "ended_at")
 _REQUEST_TIMES = ("request_created_at", "started_at", "response_created_at", "ended_at")
@@ -627,6 +636,7 @@ KINDS = [
     Kind("anthropic_usage", ".jsonl", "vendor_usage", _usage_bucket, *_BUCKET_TIMES),
     Kind("otlp", ".jsonl", "llm_calls", test_otlp.span, *_SPAN_TIMES),
     *(Kind("focus", suffix, "bill_lines", _bill, *_BILL_TIMES) for suffix in (".csv", ".parquet")),
+    *(Kind("gcp_billing", suffix, "bill_lines", _billing_record, *_RECORD_TIMES) for suffix in (".jsonl", ".parquet")),
     *(Kind("resource_links", suffix, "resource_links", _link, *_LINK_TIMES) for suffix in (".csv", ".jsonl")),
     *(Kind("tasks", suffix, "tasks", _task, "closed_at", "closed_at") for suffix in (".csv", ".jsonl", ".parquet")),
     *(
