@@ -276,6 +276,9 @@ _FIELDS = {
     "availability_zone": "location.zone",
     "sku_id": "sku.id",
     "sku_meter": "sku.description",
+    "service_category": """case
+        when service.description in ('Compute Engine', 'Kubernetes Engine') then 'Compute'
+        when service.description = 'Vertex AI' then 'AI and Machine Learning' end""",
     "service_name": "service.description",
     "provider_name": "'Google Cloud'",
     "publisher_name": "coalesce(seller_name, 'Google Cloud')",
