@@ -130,42 +130,36 @@ judged as (
     from sized
 ),
 
--- one row per resource and charge period that bills the time of GPUs; of several lines the longest one tells which GPUs
--- they are and how they were bought
-gpu_periods as (
+marked as (
     select
-        source,
-        resource_id,
-        charge_period_start,
-        charge_period_end,
-        line_purchase_mode,
-        known_gpu_model,
-        row_number() over (
-            partition by source, resource_id, charge_period_start, charge_period_end
-            order by quantity_seconds desc, line_id asc
-        ) as period_rank
+        *,
+        line_kind = 'gpu_usage' and quantity_seconds > 0 and resource_id is not null as charges_gpu_time
     from judged
-    where line_kind = 'gpu_usage' and quantity_seconds > 0 and resource_id is not null
 ),
 
 -- a GPU-hour costs the whole machine: cores and memory that a bill charges beside its GPUs, for the same resource and
--- period, are cost of its GPU time without GPU seconds of their own
+-- period, are cost of its GPU time without GPU seconds of their own. Of several GPU lines the longest one tells which
+-- GPUs they are and how they were bought
+beside as (
+    select
+        *,
+        first_value(case when charges_gpu_time then line_purchase_mode end) over (
+            -- the date follows from the period; named here, it lets a day be read alone
+            partition by usage_date, source, resource_id, charge_period_start, charge_period_end
+            order by case when charges_gpu_time then quantity_seconds end desc nulls last, line_id asc
+        ) as line_purchase_mode_beside,
+        first_value(case when charges_gpu_time then known_gpu_model end) over (
+            partition by usage_date, source, resource_id, charge_period_start, charge_period_end
+            order by case when charges_gpu_time then quantity_seconds end desc nulls last, line_id asc
+        ) as known_gpu_model_beside
+    from marked
+),
+
 completed as (
     select
-        judged.*,
-        gpu_periods.resource_id is not null as is_beside_gpus,
-        gpu_periods.line_purchase_mode as gpu_purchase_mode,
-        gpu_periods.known_gpu_model as gpu_model_beside
-    from judged
-    left join gpu_periods
-        on
-            judged.measures_node
-            and judged.line_kind = 'other'
-            and judged.source = gpu_periods.source
-            and judged.resource_id = gpu_periods.resource_id
-            and judged.charge_period_start = gpu_periods.charge_period_start
-            and judged.charge_period_end = gpu_periods.charge_period_end
-            and gpu_periods.period_rank = 1
+        *,
+        measures_node and line_kind = 'other' and line_purchase_mode_beside is not null as is_beside_gpus
+    from beside
 )
 
 select
@@ -237,7 +231,7 @@ select
     vendor_columns,
     case when is_beside_gpus then 'gpu_usage' else line_kind end as line_kind,
     is_beside_gpus or line_kind = 'gpu_usage' as is_gpu_usage,
-    coalesce(gpu_model_beside, known_gpu_model) as gpu_model,
+    case when is_beside_gpus then known_gpu_model_beside else known_gpu_model end as gpu_model,
     case when names_gpu then sized_gpu_count end as gpu_count,
     case
         when is_beside_gpus then 'none'
@@ -252,5 +246,5 @@ select
             )
     end as gpu_seconds,
     -- the seconds and the cost of a machine belong together, whatever discount its cores have
-    coalesce(gpu_purchase_mode, line_purchase_mode) as purchase_mode
+    case when is_beside_gpus then line_purchase_mode_beside else line_purchase_mode end as purchase_mode
 from completed
