@@ -25,6 +25,7 @@ FORMATS = (
     "copilot_traces",
     "focus",
     "aws_cur",
+    "gcp_billing",
     "prometheus",
     "otlp",
     "helicone",

@@ -22,6 +22,7 @@ from tests.python.ingest.formats import (
     test_anthropic_costs,
     test_anthropic_usage,
     test_aws_cur,
+    test_gcp_billing,
     test_helicone,
     test_langfuse,
     test_litellm_payload,
@@ -424,6 +425,9 @@ def secret_spend_logs(folder: Path) -> None:
 def secret_bills(folder: Path) -> None:
     rows = [bill_line(x_note=MARKER), bill_line(BilledCost=MARKER), bill_line(ChargePeriodStart=MARKER, note=MARKER)]
     write_csv(folder / "bill" / "part.csv", rows)
+    record = test_gcp_billing.record
+    records = [record(note=MARKER), record(cost=MARKER, credits=[MARKER]), record(invoice={"month": MARKER})]
+    write_lines(folder / "export" / "part.jsonl", [*lines_of(*records), json.dumps(records[0])[:-20]])
     texts = [{name: str(row.get(name, "")) for name in rows[2]} for row in rows]
     (folder / "other").mkdir()
     pq.write_table(pa.Table.from_pylist(texts), folder / "other" / "part.parquet")
@@ -596,6 +600,10 @@ def _aws_line(number: int) -> dict:
     return test_aws_cur.aws_line(line_item_resource_id=f"i-{number}")
 
 
+def _billing_record(number: int) -> dict:
+    return test_gcp_billing.record(cost=number, labels={}, system_labels={}, project={"id": "p"}, credits=None, tags={})
+
+
 def _price(number: int) -> dict:
     at = "2026-08-01T10:00:00Z"
     return {"observed_at": at, "model": f"gpt-{number}", "field": "input_cost_per_token", "new": "1e-06"}
@@ -621,6 +629,7 @@ _AWS_TIMES = (
     "line_item_usage_end_date",
     "charge_period_end",
 )
+_RECORD_TIMES = ("usage_start_time", "charge_period_start", "usage_end_time", "charge_period_end")
 _LINK_TIMES = ("valid_from", "valid_from", "valid_to", "valid_to")
 _OBSERVATION_TIMES = ("start_time", "started_at", "end_time", "ended_at")
 _REQUEST_TIMES = ("request_created_at", "started_at", "response_created_at", "ended_at")
@@ -642,6 +651,7 @@ KINDS = [
     Kind("otlp", ".jsonl", "llm_calls", test_otlp.span, *_SPAN_TIMES),
     *(Kind("focus", suffix, "bill_lines", _bill, *_BILL_TIMES) for suffix in (".csv", ".parquet")),
     *(Kind("aws_cur", suffix, "bill_lines", _aws_line, *_AWS_TIMES) for suffix in (".csv", ".parquet")),
+    *(Kind("gcp_billing", suffix, "bill_lines", _billing_record, *_RECORD_TIMES) for suffix in (".jsonl", ".parquet")),
     *(Kind("resource_links", suffix, "resource_links", _link, *_LINK_TIMES) for suffix in (".csv", ".jsonl")),
     *(Kind("tasks", suffix, "tasks", _task, "closed_at", "closed_at") for suffix in (".csv", ".jsonl", ".parquet")),
     *(
