@@ -1,7 +1,7 @@
 """Kubernetes nodes as links: ``kubectl get nodes -o json``, or one node alone.
 
 The bill says ``i-0abc``, the GPU exporter a host name or the node's: a node knows both. Each node gives one row per
-host name that it goes by (the label ``kubernetes.io/hostname`` and the addresses Hostname, InternalDNS and ExternalDNS),
+host name that it goes by (the label ``kubernetes.io/hostname``; the addresses Hostname, InternalDNS and ExternalDNS),
 with its own name and the resource that ``spec.providerID`` names, as the bill names it:
 
 - AWS ``aws:///ap-south-1a/i-0abc``: the instance, ``i-0abc``.

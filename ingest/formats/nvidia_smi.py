@@ -12,7 +12,7 @@ One row per GPU and query. It is read with its header (not ``noheader``), which 
 - The host is not in the log. Where a folder names it, as ``host=node-7/``, it is that; else it is null, and the GPU's
   uuid links the samples. A log without uuid needs a host: its GPUs are known by host and index, as ``node-7:0``.
 - The interval is the most frequent distance between two rows of a GPU, to a tenth of a second, as the loop drifts by
-  some milliseconds (to a millisecond below a tenth).
+  some milliseconds (to a millisecond below a tenth); 60 seconds where no GPU has two rows.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ def _samples(reader: Reader, hosts: list[str]) -> str:
 
         fields as (
             select
-                * exclude (_line),
+                _file,
+                _content,
+                _broken,
                 place - min(place) over (partition by _file) + 2 as _line,
                 {host} as host,
 {fields}

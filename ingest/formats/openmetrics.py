@@ -34,7 +34,8 @@ REPLACES_PERIOD = False
 IS_OBSERVATION = True
 
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
-_LABELS = r'\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\}'
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_LABELS = rf"\{{\s*(?:(?:{_NAME}\s*=\s*{_TEXT}|{_TEXT}(?:\s*=\s*{_TEXT})?)\s*(?:,\s*)?)*\}}"
 _SAMPLE = rf"^\s*(?:({_NAME})?\s*({_LABELS})\s*|({_NAME})\s+)(\S+)(?:\s+([^\s#]\S*))?\s*(?:#.*)?$"
 _LABEL = r'([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"'
 _FIRST_MILLISECONDS = 100_000_000_000
