@@ -126,7 +126,14 @@ _FIELDS = {
     "serving_samples": {"replica_id": "replica", "deployment_id": "model", "model": "model"},
 }
 
-_NO_DATA = "not isfinite(number) or abs(number) >= 9.2e18 or number between 140737488355328 and 140737488355331"
+_NO_DATA = {
+    # contract: (SQL of whether a number means that there is none, how to call that)
+    "gpu_samples": (
+        "not isfinite(number) or abs(number) >= 9.2e18 or number between 140737488355328 and 140737488355331",
+        "no data (NaN, infinity or a DCGM blank)",
+    ),
+    "serving_samples": ("not isfinite(number)", "no data (NaN or infinity)"),
+}
 
 
 def series_of(contract: str, series: str) -> str:
@@ -150,6 +157,7 @@ def extract(contract: str, samples: str) -> Extract:
             (text, seconds) and ``text`` (the value).
     """
     metrics = _METRICS[contract]
+    is_no_data, no_data = _NO_DATA[contract]
     columns: dict[str, list[str]] = {}
     for metric, (column, number) in metrics.items():
         columns.setdefault(column, []).append(f"when {literal(metric)} then cast({number} as varchar)")
@@ -163,7 +171,7 @@ def extract(contract: str, samples: str) -> Extract:
             when _broken is not null then null
             when metric is null then 'series without a metric name'
             when metric not in ({", ".join(map(literal, metrics))}) then 'metric ' || metric || ' is not read'
-            when {_NO_DATA} then 'no data (NaN, infinity or a DCGM blank)'
+            when {is_no_data} then {literal(no_data)}
         end""",
         problem=f"case when number is null then (case metric {names} end) || '|not a number' end",
     )
