@@ -68,8 +68,7 @@ def read(reader: Reader) -> list[Extract]:
         IngestError: a file holds several scrapes that carry no time.
     """
     if not reader.heads:
-        nothing = reader.rows((), heads=())
-        return [telemetry.extract(name, telemetry.no_rows(name, nothing)) for name in CONTRACTS]
+        return telemetry.nothing(reader)
     lines, series, files = (f"{reader.catalog}.openmetrics_{name}" for name in ("lines", "series", "files"))
     connection = reader.connection
     connection.execute(f"create or replace table {lines} as {_lines(reader)}")
@@ -78,7 +77,7 @@ def read(reader: Reader) -> list[Extract]:
     _tell(reader, files)
     return [
         telemetry.extract(name, _samples(reader, lines, files, telemetry.series_of(name, f"from {series}")))
-        for name in CONTRACTS
+        for name in telemetry.contracts_of(connection, f"from {series}")
     ]
 
 

@@ -53,10 +53,12 @@ def read(reader: Reader) -> list[Extract]:
         IngestError: a document is not valid JSON, an error answer, or not a range of samples.
     """
     if not reader.heads:
-        nothing = reader.rows((), heads=())
-        return [telemetry.extract(name, telemetry.no_rows(name, nothing)) for name in CONTRACTS]
+        return telemetry.nothing(reader)
     series = _series(reader)
-    return [telemetry.extract(name, _POINTS.format(series=telemetry.series_of(name, series))) for name in CONTRACTS]
+    return [
+        telemetry.extract(name, _POINTS.format(series=telemetry.series_of(name, series)))
+        for name in telemetry.contracts_of(reader.connection, series)
+    ]
 
 
 def _series(reader: Reader) -> str:

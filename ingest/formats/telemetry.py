@@ -27,7 +27,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ingest.reading import literal
+import duckdb
+
+from ingest.reading import Reader, literal
 from ingest.rows import Extract
 
 CONTRACTS = ("gpu_samples", "serving_samples")
@@ -177,15 +179,24 @@ def extract(contract: str, samples: str) -> Extract:
     )
 
 
-def no_rows(contract: str, reader_rows: str) -> str:
-    """SQL of what ``extract`` needs of a contract, without rows.
+def contracts_of(connection: duckdb.DuckDBPyConnection, series: str) -> list[str]:
+    """The contracts that some series belong to; the GPUs' where there are no series.
 
     Args:
-        contract: one of ``CONTRACTS``.
-        reader_rows: SQL of the place columns, without rows.
+        connection: the reader's connection.
+        series: SQL of series with their ``metric``.
     """
-    names = ("metric", "seconds", "step", "text", *_SERIES[contract])
-    return f"select *, {', '.join(f'cast(null as varchar) as {name}' for name in names)} from ({reader_rows})"
+    kinds = {
+        is_serving for (is_serving,) in connection.execute(f"select distinct {IS_SERVING} from ({series})").fetchall()
+    }
+    return [name for name in CONTRACTS if (name == "serving_samples") in (kinds or {False})]
+
+
+def nothing(reader: Reader) -> list[Extract]:
+    """What a delivery of empty files gives."""
+    names = ("metric", "seconds", "step", "text", *_SERIES["gpu_samples"])
+    columns = ", ".join(f"cast(null as varchar) as {name}" for name in names)
+    return [extract("gpu_samples", f"select *, {columns} from ({reader.rows((), heads=())})")]
 
 
 def most_frequent(distances: str) -> str:

@@ -266,6 +266,8 @@ def test_each_metric_of_a_server_fills_its_column(tmp_path, lake_rows, metric, t
     result = bring(tmp_path, write_answer(tmp_path / "x.json", serving_series(points(text, text), metric)))
 
     assert (result.format, result.rows_read, result.rows_loaded) == ("prometheus", 2, 2)
+    (batch,) = Lake(tmp_path / "lake").batches().values()
+    assert batch.counts.keys() == {"serving_samples"}
     names = "replica_id, deployment_id, model, namespace, pod"
     assert lake_rows("serving_samples", f"{names}, sampled_at, interval_seconds, {column}") == [
         ("llama-0", "llama", "llama", "assist", "llama-0", moment, Decimal(60), expected) for moment in at(0, 1)
