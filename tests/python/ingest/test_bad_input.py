@@ -24,8 +24,10 @@ from tests.python.ingest.formats import (
     test_aws_cur,
     test_gcp_billing,
     test_helicone,
+    test_kubernetes_nodes,
     test_langfuse,
     test_litellm_payload,
+    test_nvidia_smi,
     test_openai_usage,
     test_otlp,
 )
@@ -444,6 +446,27 @@ def secret_answers(folder: Path) -> None:
     write_lines(folder / "none.json", [text.replace('"values": [[', f'"values": ["{MARKER}", [')])
 
 
+def secret_telemetry(folder: Path) -> None:
+    good = 'DCGM_FI_DEV_GPU_UTIL{UUID="GPU-1",container="MARKER"} 5 1785585600000 # {trace_id="MARKER"} 1'
+    lines = [
+        "# HELP DCGM_FI_DEV_GPU_UTIL MARKER",
+        good,
+        good.replace(" 5 ", " MARKER "),
+        good.replace("1785585600000", "MARKER"),
+        'DCGM_FI_DEV_GPU_UTIL{job="MARKER"} 5 1785585600000',
+        'MARKER said hello="',
+    ]
+    write_lines(folder / "scrape.prom", [line.replace("MARKER", MARKER) for line in lines])
+    header, row = test_nvidia_smi.HEADER, test_nvidia_smi.row
+    logged = [f"{row(0)}, {MARKER}", f"{row(1, util=MARKER)}, {MARKER}", row(2), f"{row(3)}, {MARKER}, {MARKER}"]
+    write_lines(folder / "smi.csv", [f"{header}, note", *logged])
+    node = test_kubernetes_nodes.node
+    metadata = {"name": "n", "creationTimestamp": MARKER, "labels": {"token": MARKER}, "annotations": {"x": MARKER}}
+    status = {"addresses": [{"type": "InternalIP", "address": MARKER}], "nodeInfo": {"machineID": MARKER}}
+    document = {"apiVersion": "v1", "items": [node("m", status=status), node(metadata=metadata)], "kind": "List"}
+    write_lines(folder / "nodes.json", [json.dumps(document)])
+
+
 def secret_requests(folder: Path) -> None:
     secrets = {"request_body": {"content": MARKER}, "response_body": MARKER, "proxy_key_id": MARKER, "x": MARKER}
     rows = [
@@ -495,7 +518,8 @@ def secret_tables(folder: Path) -> None:
 
 @both_sizes
 @pytest.mark.parametrize(
-    "write", [secret_spend_logs, secret_bills, secret_answers, secret_requests, secret_reports, secret_tables]
+    "write",
+    [secret_spend_logs, secret_bills, secret_answers, secret_telemetry, secret_requests, secret_reports, secret_tables],
 )
 def test_no_text_of_a_record_reaches_the_lake_or_a_message(tmp_path, lake_rows, write):
     """Keys, addresses and message text stay out of every file of the lake and every message, from bad rows too."""
@@ -580,6 +604,14 @@ def _link(number: int) -> dict:
     return {"hostname": f"n{number}", "resource_id": "i", "valid_from": "2026-08-01", "valid_to": "2026-08-02"}
 
 
+def _smi_row(number: int) -> dict:
+    return {
+        "timestamp": f"2026/08/01 10:{number // 60:02}:{number % 60:02}.000",
+        "uuid": "GPU-1",
+        "utilization.gpu [%]": "37 %",
+    }
+
+
 def _mapped(number: int) -> dict:
     return {"id": f"c{number}", "begun": "2026-08-01T10:00:00Z", "done": "2026-08-01T10:00:05Z", "i": 9, "r": 4}
 
@@ -653,6 +685,7 @@ KINDS = [
     *(Kind("aws_cur", suffix, "bill_lines", _aws_line, *_AWS_TIMES) for suffix in (".csv", ".parquet")),
     *(Kind("gcp_billing", suffix, "bill_lines", _billing_record, *_RECORD_TIMES) for suffix in (".jsonl", ".parquet")),
     *(Kind("resource_links", suffix, "resource_links", _link, *_LINK_TIMES) for suffix in (".csv", ".jsonl")),
+    Kind("nvidia_smi", ".csv", "gpu_samples", _smi_row, "timestamp", "sampled_at"),
     *(Kind("tasks", suffix, "tasks", _task, "closed_at", "closed_at") for suffix in (".csv", ".jsonl", ".parquet")),
     *(
         Kind("litellm_prices", suffix, "model_prices", _price, "observed_at", "observed_at")
