@@ -1,6 +1,6 @@
--- There and back again: a dollar in another currency and back is a dollar, and through the euro every currency makes the
--- same dollar. Rates and amounts are rounded to 1e-12, so each unit of the other currency may be off by that and no more:
--- 1e-10 for a dollar in rupees.
+-- There and back again: a dollar in another currency and back is a dollar, and through the euro every currency makes
+-- the same dollar. Rates and amounts are rounded to 1e-12, so each unit of the other currency may be off by that and no
+-- more: 1e-10 for a dollar in rupees.
 with published as (
     select * from {{ ref('stg_fx_rates') }}
 ),
@@ -48,7 +48,7 @@ pairs as (
             rates.published_date = direct.rate_date
             and (
                 (direct.base_currency = 'USD' and direct.quote_currency = rates.currency)
-                or (direct.base_currency = rates.currency and direct.quote_currency = 'USD')
+                or (rates.currency = direct.base_currency and direct.quote_currency = 'USD')
             )
     where direct.rate_date is null
 )
