@@ -12,7 +12,9 @@ data_span as (
         min(min_date) as first_day,
         max(coalesce(max_date, min_date)) as last_day
     from files
-    where contract in ('llm_calls', 'gpu_samples', 'serving_samples', 'bill_lines', 'vendor_costs') and change != 'removed'
+    where
+        contract in ('llm_calls', 'gpu_samples', 'serving_samples', 'bill_lines', 'vendor_costs')
+        and change != 'removed'
 ),
 
 -- one row per published rate against USD: 1 USD = rate X is turned round, 1 X = rate USD is taken as it is

@@ -10,6 +10,21 @@ rates as (
     where currency != 'USD' and {{ in_tested_dates('rate_day') }}
 ),
 
+-- a pair with USD goes before one that is crossed
+direct as (
+    select
+        rate_date,
+        quote_currency as currency
+    from published
+    where base_currency = 'USD'
+    union
+    select
+        rate_date,
+        base_currency as currency
+    from published
+    where quote_currency = 'USD'
+),
+
 -- one row per day and currency: how many units are how many dollars
 pairs as (
     select
@@ -42,14 +57,7 @@ pairs as (
             published.rate_date = euro.rate_date
             and euro.base_currency = 'EUR'
             and euro.quote_currency = 'USD'
-    -- a pair with USD goes before one that is crossed
-    left join published as direct
-        on
-            rates.published_date = direct.rate_date
-            and (
-                (direct.base_currency = 'USD' and direct.quote_currency = rates.currency)
-                or (rates.currency = direct.base_currency and direct.quote_currency = 'USD')
-            )
+    left join direct on rates.published_date = direct.rate_date and rates.currency = direct.currency
     where direct.rate_date is null
 )
 
