@@ -37,6 +37,7 @@ FORMATS = (
     "openai_costs",
     "anthropic_usage",
     "anthropic_costs",
+    "ecb_rates",
     "resource_links",
     "tasks",
     "litellm_prices",

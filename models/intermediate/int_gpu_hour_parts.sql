@@ -171,6 +171,7 @@ unbilled as (
         rates.region,
         rates.sub_account_id,
         rates.tags,
+        rates.own_usd_per_unit,
         {{ from_money_units(integer_divide(
             '2 * ' ~ to_money_units('rates.rate_cost') ~ ' * sample_hours.present_microseconds'
             ~ ' + rates.rate_microseconds',
@@ -189,7 +190,9 @@ provisional as (
         unbilled.*,
         case
             when unbilled.billing_currency = 'USD' then unbilled.estimated_cost
-            else {{ convert_money('unbilled.estimated_cost', 'fx_rates.usd_per_unit') }}
+            else {{ convert_money(
+                'unbilled.estimated_cost', 'coalesce(unbilled.own_usd_per_unit, fx_rates.usd_per_unit)'
+            ) }}
         end as estimated_cost_usd
     from unbilled
     left join fx_rates

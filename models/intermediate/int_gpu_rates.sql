@@ -73,6 +73,8 @@ select
     coalesce(latest.region_id, latest.region_name) as region,
     latest.sub_account_id,
     latest.tags,
+    -- the bill to come is in the same hands: its rate of last time is nearer to it than a published one
+    case when latest.rate_source in ('own', 'line') then latest.usd_per_unit end as own_usd_per_unit,
     rates.rate_cost,
     rates.rate_microseconds
 from latest
