@@ -23,17 +23,28 @@ gpu_hours as (
     where resource_id is not null and {{ in_touched_dates('usage_date') }}
 ),
 
+signals as (
+    select * from {{ ref('int_gpu_hour_signals') }}
+    where {{ in_touched_dates('usage_date') }}
+),
+
 gpu_costs as (
     select
-        usage_date,
-        hour_at,
-        resource_id,
-        gpu_key,
-        sum(called_usd) as called_usd,
-        sum(loaded_idle_usd + unallocated_usd) as idle_usd,
-        bool_or(is_provisional) as is_provisional
+        gpu_hours.usage_date,
+        gpu_hours.hour_at,
+        gpu_hours.resource_id,
+        gpu_hours.gpu_key,
+        sum(gpu_hours.called_usd) as called_usd,
+        sum(gpu_hours.loaded_idle_usd + gpu_hours.unallocated_usd) as idle_usd,
+        max(signals.called_energy_microwatt_hours) as called_energy,
+        bool_or(gpu_hours.is_provisional) as is_provisional
     from gpu_hours
-    group by usage_date, hour_at, resource_id, gpu_key
+    left join signals
+        on
+            gpu_hours.gpu_key = signals.gpu_key
+            and gpu_hours.resource_id = signals.resource_id
+            and gpu_hours.hour_at = signals.hour_at
+    group by gpu_hours.usage_date, gpu_hours.hour_at, gpu_hours.resource_id, gpu_hours.gpu_key
 ),
 
 lane_pools as (
@@ -88,6 +99,7 @@ weighed_lanes as (
     select
         gpu_lanes.*,
         gpu_costs.called_usd,
+        gpu_costs.called_energy,
         gpu_costs.is_provisional,
         case
             when lanes.lane_share > 0 then lane_hours.busy_microseconds * gpu_lanes.share_millionths
@@ -118,6 +130,7 @@ gpu_lane_costs as (
         weight='weight',
         order_by=['lane_id', 'gpu_part'],
         money={'lane_usd': 'called_usd'},
+        counts={'lane_energy': 'called_energy'},
     ) }}
 ),
 
@@ -129,6 +142,7 @@ lane_costs as (
         lanes.lane_share,
         lanes.lane_tokens,
         sum(gpu_lane_costs.lane_usd) as lane_usd,
+        sum(gpu_lane_costs.lane_energy) as lane_energy,
         bool_or(gpu_lane_costs.is_provisional) as is_provisional
     from gpu_lane_costs
     inner join lanes on gpu_lane_costs.lane_id = lanes.lane_id and gpu_lane_costs.hour_at = lanes.hour_at
@@ -140,6 +154,7 @@ weighed_calls as (
     select
         lane_calls.*,
         lane_costs.lane_usd,
+        lane_costs.lane_energy,
         lane_costs.is_provisional,
         case
             {% if by_tokens -%}
@@ -165,6 +180,7 @@ call_costs as (
         weight='weight',
         order_by=['source', 'call_id', 'attempt_number', 'call_date'],
         money={'cost_usd': 'lane_usd'},
+        counts={'energy_microwatt_hours': 'lane_energy'},
     ) }}
 ),
 
@@ -252,7 +268,10 @@ loaded_calls as (
 fully_loaded as (
     select * from {{ split_money(
         'loaded_calls',
-        keep=['usage_date', 'hour_at', 'pool_kind', 'lane_id', 'cost_usd', 'token_share_usd', 'is_provisional'] + call,
+        keep=[
+            'usage_date', 'hour_at', 'pool_kind', 'lane_id', 'cost_usd', 'token_share_usd', 'energy_microwatt_hours',
+            'is_provisional',
+        ] + call,
         within=['lane_id', 'usage_date'],
         weight='idle_weight',
         order_by=['hour_at', 'source', 'call_id', 'attempt_number', 'call_date'],
@@ -270,5 +289,6 @@ select
     cost_usd,
     idle_share_usd,
     token_share_usd,
+    energy_microwatt_hours,
     is_provisional
 from fully_loaded

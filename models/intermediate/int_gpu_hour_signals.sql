@@ -132,6 +132,9 @@ combined as (
         coalesce(sample_hours.loaded_idle_microseconds, 0) as sampled_loaded_idle,
         coalesce(sample_hours.unallocated_microseconds, 0) as sampled_unallocated,
         coalesce(sample_hours.engine_microseconds, 0) as engine_microseconds,
+        coalesce(sample_hours.power_sampled_microseconds, 0) as power_sampled,
+        sample_hours.energy_microwatt_hours as energy,
+        sample_hours.active_energy_microwatt_hours as sampled_active_energy,
         coalesce(in_flight.in_flight_microseconds, 0) as in_flight,
         coalesce(in_flight.has_calls, false) as has_calls,
         watched_days.card_uuid is not null as is_watched,
@@ -201,6 +204,31 @@ loaded as (
             else greatest(seen_active, sampled_active + sampled_loaded_idle)
         end as seen_loaded
     from active
+),
+
+-- the part of the active time that calls explain; where none says how long it took, all of it
+explained as (
+    select
+        *,
+        case
+            when in_flight > 0 then in_flight
+            when has_calls then seen_active
+            else 0
+        end as called,
+        greatest(sampled_active + sampled_loaded_idle + sampled_unallocated, power_sampled) - sampled_active
+            as not_sampled_active
+    from loaded
+),
+
+-- active time that only the request log shows takes its part of the energy of the other time
+powered as (
+    select
+        *,
+        sampled_active_energy + coalesce({{ integer_divide(
+            whole_number('energy - sampled_active_energy') ~ ' * least(seen_active - sampled_active, not_sampled_active)',
+            'not_sampled_active'
+        ) }}, 0) as active_energy
+    from explained
 )
 
 select
@@ -216,17 +244,21 @@ select
     seen_loaded - seen_active as loaded_idle_microseconds,
     case when is_told_by_the_log then 3600000000 - seen_loaded else sampled_unallocated end
         as unallocated_microseconds,
-    -- the part of the active time that calls explain; where none says how long it took, all of it
-    case
-        when in_flight > 0 then in_flight
-        when has_calls then seen_active
-        else 0
-    end as called_microseconds,
+    called as called_microseconds,
     case
         when is_told_by_the_log or (in_flight > 0 and in_flight >= sampled_active) then 'request_intervals'
         when sampled_active + sampled_loaded_idle + sampled_unallocated = 0 then 'none'
         when 2 * engine_microseconds >= sampled_active + sampled_loaded_idle + sampled_unallocated
             then 'gr_engine_active'
         else 'gpu_util'
-    end as utilisation_method
-from loaded
+    end as utilisation_method,
+    power_sampled as power_sampled_microseconds,
+    energy as energy_microwatt_hours,
+    cast(active_energy as bigint) as active_energy_microwatt_hours,
+    case
+        when active_energy is not null
+            then cast(coalesce({{ integer_divide(
+                whole_number('active_energy') ~ ' * called', 'seen_active'
+            ) }}, 0) as bigint)
+    end as called_energy_microwatt_hours
+from powered

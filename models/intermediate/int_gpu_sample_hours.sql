@@ -1,8 +1,10 @@
 {{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
 
 {%- set sums = [
-    'present', 'active', 'loaded_idle', 'unallocated', 'engine', 'sm_active', 'sm_sampled', 'tensor_active',
-    'tensor_sampled', 'dram_active', 'dram_sampled',
+    'present_microseconds', 'active_microseconds', 'loaded_idle_microseconds', 'unallocated_microseconds',
+    'engine_microseconds', 'sm_active_microseconds', 'sm_sampled_microseconds', 'tensor_active_microseconds',
+    'tensor_sampled_microseconds', 'dram_active_microseconds', 'dram_sampled_microseconds',
+    'power_sampled_microseconds', 'energy_microwatt_hours', 'active_energy_microwatt_hours',
 ] %}
 
 with slice_hours as (
@@ -71,8 +73,8 @@ card_hours as (
         max(fb_used_bytes) as fb_used_bytes
         {%- for name in sums %},
         cast(
-            {{ integer_divide('sum(' ~ name ~ '_microseconds * slice_weight)', 'max(card_weight)') }} as bigint
-        ) as {{ name }}_microseconds {%- endfor %}
+            {{ integer_divide('sum(' ~ name ~ ' * slice_weight)', 'max(card_weight)') }} as bigint
+        ) as {{ name }} {%- endfor %}
     from counted
     group by usage_date, hour_at, card_uuid, resource_id
 )
@@ -96,6 +98,9 @@ select
     card_hours.tensor_sampled_microseconds,
     card_hours.dram_active_microseconds,
     card_hours.dram_sampled_microseconds,
+    card_hours.power_sampled_microseconds,
+    card_hours.energy_microwatt_hours,
+    card_hours.active_energy_microwatt_hours,
     card_hours.fb_used_bytes
 from card_hours
 left join ranked_namespaces

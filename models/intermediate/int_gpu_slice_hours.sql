@@ -31,6 +31,8 @@ timed as (
             lead(sampled_at) over (partition by gpu_uuid order by sampled_at)
         ) as ends_at,
         coalesce(gr_engine_active, gpu_util) as activity,
+        -- each slice repeats the power of its card, or only the card's own series has it
+        coalesce(power_watts, max(power_watts) over (partition by card_uuid, sampled_at)) as card_watts,
         pod is not null or namespace is not null as is_held_by_pod
     from samples
 ),
@@ -140,7 +142,10 @@ weighted as (
         cast(round(activity * present) as bigint) as active,
         cast(round(sm_active * present) as bigint) as sm_busy,
         cast(round(tensor_active * present) as bigint) as tensor_busy,
-        cast(round(dram_active * present) as bigint) as dram_busy
+        cast(round(dram_active * present) as bigint) as dram_busy,
+        -- whole microwatt-hours; the energy of a sample is active as far as its time is
+        cast(round(card_watts * present / 3600) as bigint) as energy,
+        cast(round(card_watts * activity * present / 3600) as bigint) as active_energy
     from measured
 ),
 
@@ -153,7 +158,8 @@ parted as (
         case when gr_engine_active is not null then present end as engine,
         case when sm_active is not null then present end as sm_sampled,
         case when tensor_active is not null then present end as tensor_sampled,
-        case when dram_active is not null then present end as dram_sampled
+        case when dram_active is not null then present end as dram_sampled,
+        case when card_watts is not null then present end as power_sampled
     from weighted
     where {{ in_touched_dates('cast(hour_at as date)') }}
 )
@@ -180,6 +186,10 @@ select
     cast(coalesce(sum(tensor_busy), 0) as bigint) as tensor_active_microseconds,
     cast(coalesce(sum(tensor_sampled), 0) as bigint) as tensor_sampled_microseconds,
     cast(coalesce(sum(dram_busy), 0) as bigint) as dram_active_microseconds,
-    cast(coalesce(sum(dram_sampled), 0) as bigint) as dram_sampled_microseconds
+    cast(coalesce(sum(dram_sampled), 0) as bigint) as dram_sampled_microseconds,
+    cast(coalesce(sum(power_sampled), 0) as bigint) as power_sampled_microseconds,
+    cast(sum(energy) as bigint) as energy_microwatt_hours,
+    case when sum(energy) is not null then cast(coalesce(sum(active_energy), 0) as bigint) end
+        as active_energy_microwatt_hours
 from parted
 group by hour_at, card_uuid, gpu_uuid, resource_id, namespace

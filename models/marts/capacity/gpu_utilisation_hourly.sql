@@ -12,6 +12,11 @@ sample_hours as (
     where resource_id is not null and {{ in_touched_dates('usage_date') }}
 ),
 
+hour_signals as (
+    select * from {{ ref('int_gpu_hour_signals') }}
+    where {{ in_touched_dates('usage_date') }}
+),
+
 -- the grain changes: the GPUs and purchase modes of a resource become one row an hour
 resource_hours as (
     select
@@ -43,6 +48,19 @@ resource_signals as (
         sum({{ signal }}_sampled_microseconds) as {{ signal }}_sampled_microseconds {%- endfor %}
     from sample_hours
     group by resource_id, hour_at
+),
+
+-- what the GPUs of the bill drew, by what they did
+resource_energy as (
+    select
+        resource_id,
+        hour_at,
+        sum(power_sampled_microseconds) as power_sampled_microseconds,
+        sum(energy_microwatt_hours) as energy,
+        sum(active_energy_microwatt_hours) as active_energy,
+        sum(called_energy_microwatt_hours) as called_energy
+    from hour_signals
+    group by resource_id, hour_at
 )
 
 select
@@ -72,9 +90,24 @@ select
     ) }} as {{ signal }}_active_ratio,
     {%- endfor %}
     resource_signals.fb_used_bytes,
+    {{ to_kwh('resource_energy.energy') }} as energy_kwh,
+    {{ to_kwh('resource_energy.called_energy') }} as called_energy_kwh,
+    {{ to_kwh('resource_energy.active_energy - resource_energy.called_energy') }} as active_without_calls_energy_kwh,
+    {{ to_kwh('resource_energy.energy - resource_energy.active_energy') }} as idle_energy_kwh,
+    {{ to_seconds('resource_energy.power_sampled_microseconds') }} as power_sampled_seconds,
+    {{ safe_divide(
+        to_kwh('resource_energy.energy') ~ ' * 3600', to_seconds('resource_energy.power_sampled_microseconds')
+    ) }} as kwh_per_gpu_hour,
+    {{ safe_divide(
+        to_seconds('resource_energy.power_sampled_microseconds'), 'resource_hours.billed_seconds'
+    ) }} as power_coverage_ratio,
     resource_hours.is_provisional
 from resource_hours
 left join resource_signals
     on
         resource_hours.resource_id = resource_signals.resource_id
         and resource_hours.hour_at = resource_signals.hour_at
+left join resource_energy
+    on
+        resource_hours.resource_id = resource_energy.resource_id
+        and resource_hours.hour_at = resource_energy.hour_at

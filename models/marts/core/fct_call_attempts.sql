@@ -46,6 +46,7 @@ allocated as (
         min(allocation_grain) as allocation_grain,
         sum(cost_usd) as cost_usd,
         sum(coalesce(idle_share_usd, 0)) as idle_share_usd,
+        {{ to_kwh('sum(energy_microwatt_hours)') }} as energy_kwh,
         bool_or(is_provisional) as is_provisional
     from allocations
     group by source, call_id, attempt_number, call_date
@@ -108,7 +109,8 @@ costs as (
         coalesce(
             attempts.cost_usd,
             {{ unweigh_money('allocated.cost_usd + allocated.idle_share_usd', 'attempts.sample_weight') }}
-        ) as fully_loaded_cost_usd
+        ) as fully_loaded_cost_usd,
+        {{ unweigh_money('allocated.energy_kwh', 'attempts.sample_weight') }} as energy_kwh
     from attempts
     left join allocated
         on
@@ -261,6 +263,7 @@ select
             then {{ multiply_money('labelled.neighbour_input_tokens', 'attempts.fresh_input_price_usd') }}
     end as estimated_input_cost_usd,
     costs.fully_loaded_cost_usd,
+    costs.energy_kwh,
     case when not costs.is_self_hosted then attempts.quoted_cost_usd end as quoted_cost_usd,
     attempts.reported_cost,
     attempts.reported_currency,

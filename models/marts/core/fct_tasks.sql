@@ -124,6 +124,7 @@ tasks as (
         max(sample_weight) as sample_weight,
         sum(cost_usd) as cost_usd,
         sum(fully_loaded_cost_usd) as fully_loaded_cost_usd,
+        sum(energy_kwh) as energy_kwh,
         {{ sum_money('cost_usd', "attempt_role in ('recovered', 'abandoned', 'unresolved')", weight='1') }}
             as failed_attempt_cost_usd,
         bool_or(is_provisional) as is_provisional,
@@ -168,6 +169,7 @@ select
     tasks.sample_weight,
     cast(tasks.cost_usd as decimal(38, 12)) as cost_usd,
     cast(tasks.fully_loaded_cost_usd as decimal(38, 12)) as fully_loaded_cost_usd,
+    cast(tasks.energy_kwh as decimal(38, 12)) as energy_kwh,
     cast(tasks.failed_attempt_cost_usd as decimal(38, 12)) as failed_attempt_cost_usd,
     cast(tasks.headline_cost_usd as decimal(38, 12)) as headline_cost_usd,
     tasks.missing_cost_count = 0 as is_fully_priced,

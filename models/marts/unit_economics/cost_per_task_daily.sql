@@ -29,6 +29,7 @@ days as (
         {{ count_rows("outcome = 'escalated'") }} as escalated_tasks,
         {{ count_rows("outcome = 'unknown'") }} as unknown_outcome_tasks,
         {{ count_rows('is_fully_priced') }} as fully_priced_tasks,
+        {{ count_rows('energy_kwh is not null') }} as tasks_with_energy,
         {{ count_rows('is_provisional') }} as provisional_tasks,
         {{ sum_money('cost_usd') }} as cost_usd,
         {{ sum_money('fully_loaded_cost_usd') }} as fully_loaded_cost_usd,
@@ -36,6 +37,7 @@ days as (
         {{ sum_money('fully_loaded_cost_usd', 'is_fully_priced') }} as fully_priced_loaded_cost_usd,
         {{ sum_money('cost_usd', "outcome != 'unknown'") }} as known_outcome_cost_usd,
         {{ sum_money('failed_attempt_cost_usd', 'failed_attempt_count > 0') }} as failed_attempt_cost_usd,
+        sum({{ weigh_money('energy_kwh', 'sample_weight') }}) as energy_kwh,
         {{ sum_money('headline_cost_usd', 'has_headline') }} as headline_cost_usd,
         {{ sum_money('cost_usd', 'has_headline') }} as headline_task_cost_usd,
         percentile_cont(0.5) within group (
@@ -59,6 +61,7 @@ untagged as (
         team,
         {{ sum_money('cost_usd') }} as cost_usd,
         {{ sum_money('fully_loaded_cost_usd') }} as fully_loaded_cost_usd,
+        sum({{ weigh_money('energy_kwh', 'sample_weight') }}) as energy_kwh,
         max(sample_weight) != 1 as is_estimated
     from attempts
     group by usage_date, team
@@ -79,11 +82,14 @@ combined as (
         coalesce(days.escalated_tasks, 0) as escalated_tasks,
         coalesce(days.unknown_outcome_tasks, 0) as unknown_outcome_tasks,
         coalesce(days.fully_priced_tasks, 0) as fully_priced_tasks,
+        coalesce(days.tasks_with_energy, 0) as tasks_with_energy,
         coalesce(days.provisional_tasks, 0) as provisional_tasks,
         {{ sum_reported(['days.cost_usd', 'untagged.cost_usd']) }} as cost_usd,
         {{ sum_reported(['days.fully_loaded_cost_usd', 'untagged.fully_loaded_cost_usd']) }}
             as fully_loaded_cost_usd,
         coalesce(untagged.cost_usd, 0) as untagged_call_cost_usd,
+        {{ sum_reported(['days.energy_kwh', 'untagged.energy_kwh']) }} as energy_kwh,
+        days.energy_kwh as task_energy_kwh,
         days.fully_priced_cost_usd,
         days.fully_priced_loaded_cost_usd,
         days.known_outcome_cost_usd,
@@ -129,6 +135,10 @@ select
     headline_cost_usd,
     headline_task_cost_usd,
     {{ safe_divide('headline_task_cost_usd', 'headline_cost_usd') }} as cost_multiple,
+    cast(energy_kwh as decimal(38, 12)) as energy_kwh,
+    tasks_with_energy,
+    cast(task_energy_kwh as decimal(38, 12)) as task_energy_kwh,
+    {{ safe_divide('task_energy_kwh', 'tasks_with_energy') }} as kwh_per_task,
     provisional_tasks > 0 as is_provisional,
     is_estimated
 from combined
