@@ -421,7 +421,7 @@ def secret_spend_logs(folder: Path) -> None:
 
 
 def secret_bills(folder: Path) -> None:
-    rows = [bill_line(x_note=MARKER), bill_line(BilledCost=MARKER), bill_line(ChargePeriodStart=MARKER, note=MARKER)]
+    rows = [bill_line(note=MARKER), bill_line(BilledCost=MARKER), bill_line(ChargePeriodStart=MARKER, note=MARKER)]
     write_csv(folder / "bill" / "part.csv", rows)
     texts = [{name: str(row.get(name, "")) for name in rows[2]} for row in rows]
     (folder / "other").mkdir()
