@@ -222,9 +222,8 @@ def _stored(name: str, type_: pa.DataType, text: str) -> str:
         text = f"case when regexp_matches({text}, '[?#@]') then {cleaned} else {text} end"
     if name in _PATH_IDS:
         # Azure writes the path of one resource in changing letter case; bills, links and events must agree on it.
-        text = (
-            f"case when regexp_matches({text}, '^/(subscriptions|providers)/', 'i') then lower({text}) else {text} end"
-        )
+        is_path = f"regexp_matches({text}, '^/(subscriptions|providers)/', 'i')"
+        text = f"case when {is_path} then lower({text}) else {text} end"
     return f"nullif({text}, '')"
 
 

@@ -35,6 +35,7 @@ FORMATS = (
     "resource_links",
     "tasks",
     "litellm_prices",
+    "skypilot_catalog",
 )
 """Formats in the order in which ``auto`` asks them."""
 
