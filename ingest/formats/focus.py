@@ -119,8 +119,10 @@ def read(reader: Reader) -> list[Extract]:
     # No row has an id, so every row's content is needed for its hash.
     reader.is_careful = True
     parts = _parts(reader)
-    heads = [head for head in parts if not _is_periods(head)]
+    for head in filter(_is_other_dataset, parts):
+        reader.tell(head.path, "a FOCUS dataset that is not read, left out")
     periods = [head for head in parts if _is_periods(head)]
+    heads = [head for head in parts if not _is_periods(head) and not _is_other_dataset(head)]
     if periods and not heads:
         reader.tell(periods[0].path, "billing periods without their lines beside them; nothing to load")
     vendor_names: dict[str, str] = {}
@@ -169,11 +171,9 @@ def _parts(reader: Reader) -> list[Head]:
     """
     manifests = [head for head in reader.heads if _is_manifest(head)]
     parts = [head for head in reader.heads if not _is_manifest(head)]
-    for head in filter(_is_other_dataset, parts):
-        reader.tell(head.path, "a FOCUS dataset that is not read, left out")
     listed = {name for head in manifests for name in _listed_files(head)}
     if not manifests:
-        return [head for head in parts if not _is_other_dataset(head)]
+        return parts
     if not parts:
         reader.tell(manifests[0].path, "a manifest without its files beside it; nothing to load")
         return []
@@ -187,7 +187,7 @@ def _parts(reader: Reader) -> list[Head]:
     extra = sorted(here - listed) if listed else []
     if extra:
         reader.tell(manifests[0].path, f"not in the manifest, left out: {', '.join(extra[:20])}")
-    return [head for head in parts if head.path.name not in extra and not _is_other_dataset(head)]
+    return [head for head in parts if head.path.name not in extra]
 
 
 def _status_of_period(reader: Reader, heads: list[Head]) -> str:

@@ -10,8 +10,9 @@ What the fields mean, and where they mislead:
 - The cloud is the name of the folder of ``vms.csv``; of a file of another name, what its name begins with.
 - The file does not tell its date: its quotes were seen when it was delivered.
 - ``AcceleratorName`` is SkyPilot's own name of the GPU and says its memory. The vendor's name in ``GpuInfo`` (a Python
-  dict as text; ``GpuInfoName`` in extracts) does not, and may change from row to row of one machine and zone: such a
-  machine stands there twice, with the same price on demand. It is named in a notice, and becomes one quote later.
+  dict as text; ``GpuInfoName`` in extracts) does not, and may change from row to row of one machine and zone. Such a
+  machine stands there twice, with one price on demand; staging makes one quote of it and tells how often it is listed.
+- On RunPod a name without ``SXM`` beside one with it is the PCIe card (SkyPilot's sky/provision/runpod/utils.py).
 - ``AvailabilityZone`` is AWS's zone id (``use1-az1``), the same place for every account. Bills have zone names
   (``us-east-1a``), which each account has in an order of its own: the two must not be matched. So the zone is only part
   of the origin, and quotes are by region.
@@ -33,14 +34,22 @@ _COLUMNS = (
     "InstanceType",
     "AcceleratorName",
     "AcceleratorCount",
-    "GpuInfo",
-    "GpuInfoName",
     "Price",
     "SpotPrice",
     "Region",
     "AvailabilityZone",
 )
-_LEFT_OUT = ("vCPUs", "MemoryGiB", "GpuMemMiB", "Arch", "LocalDiskType", "LocalDiskSize", "LocalDiskCount")
+_LEFT_OUT = (
+    "vCPUs",
+    "MemoryGiB",
+    "GpuInfo",
+    "GpuInfoName",
+    "GpuMemMiB",
+    "Arch",
+    "LocalDiskType",
+    "LocalDiskSize",
+    "LocalDiskCount",
+)
 _NEEDED = {"instancetype", "acceleratorname", "acceleratorcount", "price", "spotprice", "region"}
 _TOO_LARGE = 1_000_000_000
 """USD an hour that no machine costs."""
@@ -54,8 +63,6 @@ def sniff(head: Head) -> bool:
 def read(reader: Reader) -> list[Extract]:
     """The catalogue's prices as quotes, two for each row."""
     rows = "\nunion all\n".join(_quotes(reader, head) for head in reader.heads) or _quotes(reader, None)
-    for head in reader.heads:
-        _tell_names(reader, head)
     return [
         Extract(
             contract="gpu_quotes",
@@ -104,24 +111,6 @@ def _place(head: Head) -> str:
     return f"{_cloud(head)}/{head.path.name}" if head.path.name.startswith("vms.") else head.path.name
 
 
-def _tell_names(reader: Reader, head: Head) -> None:
-    """Name the machines that stand in one zone under several of the vendor's GPU names."""
-    machines = reader.connection.execute(
-        f"""
-        select distinct InstanceType || ' (' || string_agg(distinct gpu_name, ', ' order by gpu_name) || ')' as machine
-        from (
-            select *, coalesce(GpuInfoName, regexp_extract(GpuInfo, '''Name'': ''([^'']*)''', 1)) as gpu_name
-            from ({reader.rows(_COLUMNS, heads=[head])})
-        )
-        where regexp_full_match(InstanceType, '[A-Za-z0-9._-]+') and regexp_full_match(gpu_name, '[A-Za-z0-9 ._-]+')
-        group by InstanceType, Region, AvailabilityZone having count(distinct gpu_name) > 1 order by machine
-        """
-    ).fetchall()
-    if machines:
-        names = ", ".join(machine for (machine,) in machines[:20])
-        reader.tell(head.path, f"listed in one zone under several GPU names, AcceleratorName counts: {names}")
-
-
 _SKIP = """case
     when _broken is not null then null
     when AcceleratorName is null then 'a machine without a GPU'
@@ -141,8 +130,11 @@ _GPU_USD = """cast(
     // (2 * cast(gpus * 1000000 as hugeint))
     as decimal(38, 0)) * cast(0.000000000001 as decimal(12, 12))"""
 
+_PCIE_CARDS = "when 'A100-80GB' then 'A100-PCIE-80GB' when 'H100' then 'H100-PCIE'"
+
 _FIELDS = {
-    "gpu_model": "AcceleratorName",
+    "gpu_model": f"case when cloud = 'runpod' then case AcceleratorName {_PCIE_CARDS} else AcceleratorName end "
+    "else AcceleratorName end",
     "provider": "cloud",
     "region": "Region",
     "purchase_mode": "purchase_mode",

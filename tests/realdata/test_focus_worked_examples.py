@@ -71,9 +71,12 @@ def amount(row: dict[str, str], column: str) -> Decimal:
 def lines(home: Home, real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict]]:
     """The published bill lines of each example."""
     folder = tmp_path_factory.mktemp("examples")
+    sources = ["sources:"]
     for name, path in examples(real_data).items():
         rows = [{**ADDED, **{column: repaired(text) for column, text in row.items()}} for row in rows_of(path)]
-        home.run("ingest", written(rows, folder / name / "part.csv"), "--format", "focus", "--source", name)
+        sources.append(f"  {name}: {{path: {written(rows, folder / name / 'part.csv')}, format: focus}}")
+    (home.folder / "pertask.yml").write_text("\n".join([*sources, ""]), encoding="utf-8")
+    home.run("ingest")
     home.run("build")
     home.run("publish")
     found: dict[str, list[dict]] = defaultdict(list)
@@ -181,6 +184,8 @@ def test_every_example_adds_up_to_its_own_sums_and_its_invoice(home: Home, real_
             assert sum(line[key] for line in lines[name]) == expected, (name, column)
         assert walks[name]["line_count"] == len(rows), name
         assert Decimal(walks[name]["invoice_usd"]) == sum(amount(row, "BilledCost") for row in rows), name
+        if name in (*FLEXIBLE, *PURCHASES, *USAGES):
+            assert Decimal(walks[name]["unexplained_usd"]) == 0, name
 
 
 def test_a_spend_agreement_paid_upfront_is_what_its_months_use_and_lose(lines) -> None:
