@@ -330,7 +330,7 @@ SERVING_SAMPLES = Contract(
     grain="serving replica and sample time, as its server counts; staging merges the metrics of one moment",
     columns=_fields(
         source=STRING,
-        # The server's own name for itself: host and port of the scrape, or its pod.
+        # The server's pod, else host and port of its scrape; a further engine of it has its number behind a slash.
         replica_id=STRING,
         deployment_id=STRING,
         model=STRING,

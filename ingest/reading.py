@@ -303,7 +303,7 @@ class Reader:
         if not queries:
             nothing = ", ".join(
                 [f"cast(null as varchar) as {identifier(name)}" for name in columns]
-                + [f"{parsed('null', keys)} as {identifier(name)}" for name, keys in nested.items()]
+                + [f"cast(null as {_struct_type(keys)}) as {identifier(name)}" for name, keys in nested.items()]
             )
             return (
                 "select cast(null as varchar) as _file, cast(null as varchar) as _content, "

@@ -25,12 +25,10 @@ billing accounts and periods that it holds. What the fields mean, and where expo
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
+from ingest.bill_parts import first_value, is_manifest, parts
 from ingest.contracts import BILL_LINES, ENUMS
-from ingest.errors import IngestError
 from ingest.reading import Head, Reader, identifier, literal
 from ingest.rows import Extract
 
@@ -93,8 +91,7 @@ _NEEDED_OF_OTHERS = ({"invoicedetailid", "invoiceissuestatus"}, {"contractcommit
 """What tells the FOCUS datasets that are not read: Invoice Detail and Contract Commitment."""
 
 _NEEDED = {"billedcost", "billingperiodstart", "chargeperiodstart", "chargecategory"}
-_MANIFEST_KEYS = ('"blobs"', '"dataFiles"', '"dataRowCount"', '"exportArn"')
-_DATA_FILE = re.compile(r"\.(csv|parquet)(\.gz|\.zst)?$")
+_MANIFEST_KEYS = ("blobs", "dataFiles", "dataRowCount", "exportArn")
 
 
 def _focus_name(column: str) -> str:
@@ -118,11 +115,11 @@ def read(reader: Reader) -> list[Extract]:
     """The bill's rows as bill lines."""
     # No row has an id, so every row's content is needed for its hash.
     reader.is_careful = True
-    parts = _parts(reader)
-    for head in filter(_is_other_dataset, parts):
+    delivered = parts(reader, _is_manifest)
+    for head in filter(_is_other_dataset, delivered):
         reader.tell(head.path, "a FOCUS dataset that is not read, left out")
-    periods = [head for head in parts if _is_periods(head)]
-    heads = [head for head in parts if not _is_periods(head) and not _is_other_dataset(head)]
+    periods = [head for head in delivered if _is_periods(head)]
+    heads = [head for head in delivered if not _is_periods(head) and not _is_other_dataset(head)]
     if periods and not heads:
         reader.tell(periods[0].path, "billing periods without their lines beside them; nothing to load")
     vendor_names: dict[str, str] = {}
@@ -156,38 +153,8 @@ def _is_other_dataset(head: Head) -> bool:
 
 
 def _is_manifest(head: Head) -> bool:
-    return (
-        head.kind in ("json", "jsonl")
-        and "manifest" in head.path.name.lower()
-        and any(key in head.text for key in _MANIFEST_KEYS)
-    )
-
-
-def _parts(reader: Reader) -> list[Head]:
-    """The files that count: those that the folder's manifest lists, else all of them.
-
-    Raises:
-        IngestError: a listed file is missing.
-    """
-    manifests = [head for head in reader.heads if _is_manifest(head)]
-    parts = [head for head in reader.heads if not _is_manifest(head)]
-    listed = {name for head in manifests for name in _listed_files(head)}
-    if not manifests:
-        return parts
-    if not parts:
-        reader.tell(manifests[0].path, "a manifest without its files beside it; nothing to load")
-        return []
-    here = {head.path.name for head in parts}
-    missing = sorted(listed - here)
-    if missing:
-        raise IngestError(
-            f"{manifests[0].path}: the manifest lists {', '.join(missing[:5])}, which is not in the folder. Wait until "
-            "the export is complete, or have it delivered again."
-        )
-    extra = sorted(here - listed) if listed else []
-    if extra:
-        reader.tell(manifests[0].path, f"not in the manifest, left out: {', '.join(extra[:20])}")
-    return [head for head in parts if head.path.name not in extra]
+    # AWS's own reports have a manifest of the same keys.
+    return is_manifest(head, _MANIFEST_KEYS) and "line_item_" not in head.text
 
 
 def _status_of_period(reader: Reader, heads: list[Head]) -> str:
@@ -225,39 +192,10 @@ def _period_key(start: str, issuer: str) -> str:
     return f"epoch_us(try_cast({start} as timestamptz)) || '|' || lower(trim(coalesce({issuer}, '')))"
 
 
-def _listed_files(head: Head) -> Iterator[str]:
-    try:
-        document = json.loads(head.path.read_bytes())
-    except (ValueError, OSError) as error:
-        raise IngestError(f"{head.path}: this manifest is damaged ({error}). Have it delivered again.") from error
-    waiting = [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, str) and _DATA_FILE.search(value):
-            yield re.split(r"[/\\]", value)[-1]
-
-
-_NULLS = ("", "null", "nan")
-"""How exports spell a missing value, whatever the case."""
-
-
 def _cleaned(rows: str, vendor_names: Iterable[str]) -> str:
     """SQL of the rows with their FOCUS columns under contract names, nulls in all their spellings made null."""
-
-    def first(names: tuple[str, ...]) -> str:
-        # One `when` a spelling: DuckDB would make a join of each list, dozens in one query.
-        values = []
-        for column in map(identifier, names):
-            nulls = " ".join(f"when {literal(spelling)} then null" for spelling in _NULLS)
-            values.append(f"case lower({column}) {nulls} else {column} end")
-        return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
-
-    columns = [f"{first(names)} as {identifier(column)}" for column, names in _FOCUS_NAMES.items()]
-    columns += [f"{first((name,))} as {identifier(name)}" for name in vendor_names]
+    columns = [f"{first_value(names)} as {identifier(column)}" for column, names in _FOCUS_NAMES.items()]
+    columns += [f"{first_value((name,))} as {identifier(name)}" for name in vendor_names]
     return f"select _file, _content, _broken, _line, {', '.join(columns)} from ({rows})"
 
 

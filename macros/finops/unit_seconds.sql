@@ -21,6 +21,15 @@
 {%- endmacro %}
 
 
+{#- Whether a unit counts the time of what a machine has besides its GPUs: cores and memory. -#}
+{% macro is_node_unit(unit) -%}
+    coalesce({{ plain_unit(unit) }} in (
+        'corehour', 'coresecond', 'vcpuhour', 'vcpusecond', 'bytesecond', 'gibibytehour', 'gibhour', 'gigabytehour',
+        'gbhour'
+    ), false)
+{%- endmacro %}
+
+
 {#- Whether a unit is a span of no fixed length: the charge period's width stands for it. -#}
 {% macro is_period_unit(unit) -%}
     coalesce({{ plain_unit(unit) }} in ('month', 'mo', 'year', 'yr', 'week', 'gpumonth'), false)

@@ -9,23 +9,52 @@ fx_rates as (
     select * from {{ ref('dim_fx_rates') }}
 ),
 
-converted as (
+-- the rates that a line could be converted at: the bill's own, the one between its two effective costs, the day's
+rated as (
     select
         lines.*,
-        fx_rates.usd_per_unit,
-        case
-            when lines.billing_currency = 'USD' then lines.billed_cost
-            else {{ convert_money('lines.billed_cost', 'fx_rates.usd_per_unit') }}
-        end as billed_cost_usd,
-        case
-            when lines.billing_currency = 'USD' then lines.effective_cost
-            else {{ convert_money('lines.effective_cost', 'fx_rates.usd_per_unit') }}
-        end as effective_cost_usd
+        {{ exchange_rate('1', 'lines.billing_units_per_usd') }} as own_usd_per_unit,
+        case when lines.pricing_currency = 'USD' then lines.pricing_currency_effective_cost end as told_usd,
+        fx_rates.usd_per_unit as published_usd_per_unit
     from lines
     left join fx_rates
         on
             lines.billing_currency = fx_rates.currency
             and lines.usage_date = fx_rates.rate_day
+),
+
+-- an invoice is converted at the rate of who sends it; a published one is a reference that nobody was charged at
+preferred as (
+    select
+        *,
+        case
+            when billing_currency = 'USD' then cast(1 as decimal(18, 12))
+            else coalesce(own_usd_per_unit, {{ exchange_rate('told_usd', 'effective_cost') }}, published_usd_per_unit)
+        end as usd_per_unit,
+        case
+            when billing_currency = 'USD' then 'unit'
+            when own_usd_per_unit is not null then 'own'
+            when {{ exchange_rate('told_usd', 'effective_cost') }} is not null then 'line'
+            when published_usd_per_unit is not null then 'published'
+        end as rate_source
+    from rated
+),
+
+-- what the line itself says in USD is taken to the last digit; so is the billed cost where the two are the same
+converted as (
+    select
+        *,
+        case
+            when billing_currency = 'USD' then billed_cost
+            when told_usd is not null and billed_cost = effective_cost then told_usd
+            else {{ convert_money('billed_cost', 'usd_per_unit') }}
+        end as billed_cost_usd,
+        case
+            when billing_currency = 'USD' then effective_cost
+            when told_usd is not null then told_usd
+            else {{ convert_money('effective_cost', 'usd_per_unit') }}
+        end as effective_cost_usd
+    from preferred
 ),
 
 owner_keys as (
@@ -61,6 +90,8 @@ select
     converted.contracted_unit_price,
     converted.billing_currency,
     converted.usd_per_unit,
+    converted.rate_source,
+    converted.billing_units_per_usd,
     converted.billed_cost_usd,
     converted.effective_cost_usd,
     converted.pricing_currency,

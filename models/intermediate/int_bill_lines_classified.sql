@@ -31,6 +31,7 @@ identified as (
         coalesce(lines.gpu_count, gpu_instances.gpu_count) as known_gpu_count,
         lines.gpu_model is not null or coalesce(lines.gpu_count, 0) > 0 or gpu_instances.gpu_model is not null
             as names_gpu,
+        {{ is_node_unit('coalesce(lines.consumed_unit, lines.pricing_unit)') }} as measures_node,
         model_service_names.service_name is not null as is_model_service,
         {{ unit_seconds('lines.consumed_unit') }} as consumed_unit_seconds,
         {{ unit_seconds('lines.pricing_unit') }} as pricing_unit_seconds,
@@ -46,6 +47,8 @@ measured as (
     select
         *,
         case
+            -- the time of cores or memory is not the time of GPUs, whatever machine they are of
+            when measures_node then null
             when consumed_quantity is not null and consumed_unit_seconds is not null then 'consumed_quantity'
             when pricing_quantity is not null and pricing_unit_seconds is not null then 'pricing_quantity'
             -- a correction without a quantity moves money, not time
@@ -114,8 +117,49 @@ judged as (
             when names_gpu and seconds_method is not null then 'gpu_usage'
             when is_model_service then 'model_charges'
             else 'other'
-        end as line_kind
+        end as line_kind,
+        coalesce(
+            lower(replace(replace(trim(purchase_mode), '-', '_'), ' ', '_')),
+            case pricing_category
+                when 'Standard' then 'on_demand'
+                when 'Dynamic' then 'spot'
+                when 'Committed' then 'committed'
+                else 'other'
+            end
+        ) as line_purchase_mode
     from sized
+),
+
+marked as (
+    select
+        *,
+        line_kind = 'gpu_usage' and quantity_seconds > 0 and resource_id is not null as charges_gpu_time
+    from judged
+),
+
+-- a GPU-hour costs the whole machine: cores and memory that a bill charges beside its GPUs, for the same resource and
+-- period, are cost of its GPU time without GPU seconds of their own. Of several GPU lines the longest one tells which
+-- GPUs they are and how they were bought
+beside as (
+    select
+        *,
+        first_value(case when charges_gpu_time then line_purchase_mode end) over (
+            -- the date follows from the period; named here, it lets a day be read alone
+            partition by usage_date, source, resource_id, charge_period_start, charge_period_end
+            order by case when charges_gpu_time then quantity_seconds end desc nulls last, line_id asc
+        ) as line_purchase_mode_beside,
+        first_value(case when charges_gpu_time then known_gpu_model end) over (
+            partition by usage_date, source, resource_id, charge_period_start, charge_period_end
+            order by case when charges_gpu_time then quantity_seconds end desc nulls last, line_id asc
+        ) as known_gpu_model_beside
+    from marked
+),
+
+completed as (
+    select
+        *,
+        measures_node and line_kind = 'other' and line_purchase_mode_beside is not null as is_beside_gpus
+    from beside
 )
 
 select
@@ -185,25 +229,22 @@ select
     instance_type,
     billing_units_per_usd,
     vendor_columns,
-    line_kind,
-    line_kind = 'gpu_usage' as is_gpu_usage,
-    known_gpu_model as gpu_model,
+    case when is_beside_gpus then 'gpu_usage' else line_kind end as line_kind,
+    is_beside_gpus or line_kind = 'gpu_usage' as is_gpu_usage,
+    case when is_beside_gpus then known_gpu_model_beside else known_gpu_model end as gpu_model,
     case when names_gpu then sized_gpu_count end as gpu_count,
-    case when line_kind = 'gpu_usage' then seconds_method end as seconds_method,
     case
+        when is_beside_gpus then 'none'
+        when line_kind = 'gpu_usage' then seconds_method
+    end as seconds_method,
+    case
+        when is_beside_gpus then cast(0 as decimal(18, 6))
         when line_kind = 'gpu_usage' and counts_single_gpus then quantity_seconds
         when line_kind = 'gpu_usage'
             then cast(
                 cast(quantity_seconds as decimal(18, 6)) * cast(sized_gpu_count as decimal(10, 0)) as decimal(18, 6)
             )
     end as gpu_seconds,
-    coalesce(
-        lower(replace(replace(trim(purchase_mode), '-', '_'), ' ', '_')),
-        case pricing_category
-            when 'Standard' then 'on_demand'
-            when 'Dynamic' then 'spot'
-            when 'Committed' then 'committed'
-            else 'other'
-        end
-    ) as purchase_mode
-from judged
+    -- the seconds and the cost of a machine belong together, whatever discount its cores have
+    case when is_beside_gpus then line_purchase_mode_beside else line_purchase_mode end as purchase_mode
+from completed

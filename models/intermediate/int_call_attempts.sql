@@ -34,6 +34,10 @@ shared_calls as (
     select * from {{ ref('int_shared_calls') }}
 ),
 
+pools as (
+    select * from {{ ref('int_serving_pools') }}
+),
+
 -- one row per tier and span of its prices: what is only known of another time says nothing of a call
 priced_tiers as (
     select distinct
@@ -62,6 +66,9 @@ counted as (
         names.model_match,
         names.billing,
         discounts.discount_ratio,
+        pools.pool_kind,
+        pools.pool_name,
+        pools.pool_id,
         -- another source that has seen the call too goes first
         case
             when by_response.first_source != calls.source then by_response.first_source
@@ -97,6 +104,12 @@ counted as (
             names.provider = discounts.provider
             and names.model_key = discounts.model_key
             and names.usage_date = discounts.usage_date
+    left join pools
+        on
+            calls.usage_date = pools.usage_date
+            and calls.replica_id is not distinct from pools.replica_id
+            and calls.api_base is not distinct from pools.api_base
+            and calls.deployment_id is not distinct from pools.deployment_id
     left join shared_calls as by_response
         on
             concat('response:', calls.response_id) = by_response.match_id
@@ -160,7 +173,8 @@ judged as (
         *,
         case
             when duplicate_of_source is not null or response_cache_hit then null
-            when billing = 'self_hosted' then 'awaiting_allocation'
+            -- what runs on our own GPUs is paid with their bill, whatever a price list says of its model
+            when billing = 'self_hosted' or pool_id is not null then 'awaiting_allocation'
             when
                 call_kind in ('tool', 'retrieval', 'guardrail') and model is null and model_match is null
                 and input_tokens is null and output_tokens is null
@@ -241,6 +255,9 @@ select
     deployment_id,
     api_base,
     replica_id,
+    pool_kind,
+    pool_name,
+    pool_id,
     release,
     experiment,
     sample_weight,

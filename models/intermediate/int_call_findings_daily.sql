@@ -33,7 +33,7 @@ unpriced as (
             cast(cast(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) as bigint) as string), ' tokens'
         ) as detail
     from touched_attempts
-    where unpriced_reason not in ('awaiting_allocation', 'no_price_for_tool')
+    where unpriced_reason != 'no_price_for_tool'
     group by usage_date, provider, model, unpriced_reason
 ),
 

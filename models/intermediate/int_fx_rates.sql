@@ -12,18 +12,9 @@ data_span as (
         min(min_date) as first_day,
         max(coalesce(max_date, min_date)) as last_day
     from files
-    where contract in ('llm_calls', 'gpu_samples', 'serving_samples', 'bill_lines', 'vendor_costs') and change != 'removed'
-),
-
--- rates are compared in whole units of 1e-12, so that a quotient is rounded once, half up, and never a double
-quoted as (
-    select
-        rate_date,
-        base_currency,
-        quote_currency,
-        origin,
-        {{ to_money_units('rate') }} as rate_units
-    from rates
+    where
+        contract in ('llm_calls', 'gpu_samples', 'serving_samples', 'bill_lines', 'vendor_costs')
+        and change != 'removed'
 ),
 
 -- one row per published rate against USD: 1 USD = rate X is turned round, 1 X = rate USD is taken as it is
@@ -32,21 +23,18 @@ direct as (
         rate_date,
         quote_currency as currency,
         origin,
-        {{ integer_divide(
-            '2 * ' ~ whole_number('1000000000000') ~ ' * ' ~ whole_number('1000000000000') ~ ' + rate_units',
-            '2 * rate_units'
-        ) }} as usd_units,
+        {{ exchange_rate('1', 'rate') }} as usd_per_unit,
         1 as preference
-    from quoted
+    from rates
     where base_currency = 'USD' and quote_currency != 'USD'
     union all
     select
         rate_date,
         base_currency as currency,
         origin,
-        rate_units as usd_units,
+        {{ exchange_rate('rate', '1') }} as usd_per_unit,
         2 as preference
-    from quoted
+    from rates
     where quote_currency = 'USD' and base_currency != 'USD'
 ),
 
@@ -56,13 +44,10 @@ crossed as (
         others.rate_date,
         others.quote_currency as currency,
         others.origin,
-        {{ integer_divide(
-            '2 * euro.rate_units * ' ~ whole_number('1000000000000') ~ ' + others.rate_units',
-            '2 * others.rate_units'
-        ) }} as usd_units,
+        {{ exchange_rate('euro.rate', 'others.rate') }} as usd_per_unit,
         3 as preference
-    from quoted as euro
-    inner join quoted as others on euro.rate_date = others.rate_date
+    from rates as euro
+    inner join rates as others on euro.rate_date = others.rate_date
     where
         euro.base_currency = 'EUR' and euro.quote_currency = 'USD'
         and others.base_currency = 'EUR' and others.quote_currency not in ('EUR', 'USD')
@@ -79,9 +64,10 @@ ranked as (
         rate_date,
         currency,
         origin,
-        usd_units,
+        usd_per_unit,
         row_number() over (partition by rate_date, currency order by preference) as preference_rank
     from candidates
+    where usd_per_unit is not null
 ),
 
 -- one row per currency and published day
@@ -90,7 +76,7 @@ published as (
         rate_date,
         currency,
         origin,
-        usd_units,
+        usd_per_unit,
         lead(rate_date) over (partition by currency order by rate_date) as next_rate_date
     from ranked
     where preference_rank = 1
@@ -102,7 +88,7 @@ lasting as (
         published.rate_date,
         published.currency,
         published.origin,
-        published.usd_units,
+        published.usd_per_unit,
         least(
             {{ days_between('published.rate_date', 'published.next_rate_date') }} - 1,
             {{ var('max_rate_age_days') }}
@@ -119,7 +105,7 @@ aged as (
         rate_date,
         currency,
         origin,
-        usd_units,
+        usd_per_unit,
         {{ explode_numbers('0', 'last_age_days') }} as age_days
     from lasting
 ),
@@ -129,7 +115,7 @@ daily as (
     select
         aged.rate_date + cast(aged.age_days as integer) as rate_day,
         aged.currency,
-        {{ from_money_units('aged.usd_units') }} as usd_per_unit,
+        aged.usd_per_unit,
         aged.rate_date as published_date,
         aged.origin
     from aged
@@ -143,7 +129,7 @@ dollars as (
     select
         days.date_day as rate_day,
         'USD' as currency,
-        cast(1 as decimal(38, 12)) as usd_per_unit,
+        cast(1 as decimal(18, 12)) as usd_per_unit,
         days.date_day as published_date,
         'unit' as origin
     from {{ day_spine(
@@ -161,7 +147,7 @@ all_rates as (
 select
     rate_day,
     currency,
-    cast(usd_per_unit as decimal(18, 12)) as usd_per_unit,
+    usd_per_unit,
     published_date,
     origin
 from all_rates

@@ -10,6 +10,11 @@ with lines as (
             || coalesce(instance_type, gpu_model, 'GPU')
         ) as known_resource_id,
         {{ to_microseconds('gpu_seconds') }} as gpu_microseconds,
+        -- what the machine's GPUs do not carry stays with the line, and is other cost on the invoice
+        case
+            when line_kind = 'gpu_usage' then {{ share_of_gpus('effective_cost_usd') }}
+            else effective_cost_usd
+        end as gpu_cost_usd,
         -- a line without length falls into the hour in which it starts
         greatest(charge_period_end, {{ add_microseconds('charge_period_start', '1') }}) as ends_at
     from {{ ref('int_bill_lines') }}
@@ -140,7 +145,7 @@ weighed as (
         chosen.hour_at,
         chosen.hour_method,
         lines.billed_cost_usd as line_billed_cost_usd,
-        lines.effective_cost_usd as line_effective_cost_usd,
+        lines.gpu_cost_usd as line_effective_cost_usd,
         coalesce(lines.gpu_microseconds, 0) as line_microseconds,
         case when coalesce(lines.gpu_microseconds, 0) > chosen.line_known then chosen.known else 0 end as certain,
         case

@@ -12,6 +12,11 @@ sample_hours as (
     where resource_id is not null and {{ in_touched_dates('usage_date') }}
 ),
 
+windows as (
+    select * from {{ ref('int_replica_windows') }}
+    where resource_id is not null and gpu_uuid is not null
+),
+
 rates as (
     select * from {{ ref('int_gpu_rates') }}
 ),
@@ -47,15 +52,27 @@ resource_hours as (
     group by resource_id, hour_at
 ),
 
+-- the GPUs of a machine that have a name on a date: an exporter shows them, or a replica window names them
 resource_cards as (
     select distinct
         resource_id,
         usage_date,
         card_uuid
     from sample_hours
+    union
+    select distinct
+        resource_hours.resource_id,
+        cast(resource_hours.hour_at as date) as usage_date,
+        split_part(windows.gpu_uuid, '/', 1) as card_uuid
+    from resource_hours
+    inner join windows
+        on
+            resource_hours.resource_id = windows.resource_id
+            and date_trunc('day', resource_hours.hour_at) < windows.unloaded_at
+            and date_trunc('day', resource_hours.hour_at) + interval '1' day > windows.loaded_at
 ),
 
--- the GPUs of a billed hour: those seen in it first, then those seen on the same day
+-- the GPUs of a billed hour: those seen in it first, then those known on the same day
 ranked_cards as (
     select
         resource_hours.resource_id,
@@ -126,7 +143,7 @@ billed as (
     select * from {{ split_money(
         'slot_parts',
         keep=[
-            'gpu_key', 'card_uuid', 'resource_id', 'hour_at', 'hour_method', 'gpu_model', 'region',
+            'gpu_key', 'card_uuid', 'slot', 'resource_id', 'hour_at', 'hour_method', 'gpu_model', 'region',
             'sub_account_id', 'tags',
         ] + part,
         within=['resource_id', 'hour_at'] + part,
@@ -154,6 +171,7 @@ unbilled as (
         rates.region,
         rates.sub_account_id,
         rates.tags,
+        rates.own_usd_per_unit,
         {{ from_money_units(integer_divide(
             '2 * ' ~ to_money_units('rates.rate_cost') ~ ' * sample_hours.present_microseconds'
             ~ ' + rates.rate_microseconds',
@@ -172,7 +190,9 @@ provisional as (
         unbilled.*,
         case
             when unbilled.billing_currency = 'USD' then unbilled.estimated_cost
-            else {{ convert_money('unbilled.estimated_cost', 'fx_rates.usd_per_unit') }}
+            else {{ convert_money(
+                'unbilled.estimated_cost', 'coalesce(unbilled.own_usd_per_unit, fx_rates.usd_per_unit)'
+            ) }}
         end as estimated_cost_usd
     from unbilled
     left join fx_rates
@@ -183,6 +203,7 @@ parts as (
     select
         gpu_key,
         card_uuid,
+        slot,
         resource_id,
         hour_at,
         {{ part | join(', ') }},
@@ -200,6 +221,10 @@ parts as (
     select
         card_uuid as gpu_key,
         card_uuid,
+        row_number() over (
+            partition by resource_id, hour_at, purchase_mode, billing_currency
+            order by card_uuid
+        ) as slot,
         resource_id,
         hour_at,
         purchase_mode,
@@ -224,6 +249,7 @@ select
     hour_at,
     gpu_key,
     card_uuid,
+    slot,
     resource_id,
     purchase_mode,
     source,

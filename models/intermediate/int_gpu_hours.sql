@@ -14,9 +14,9 @@ bill_hours as (
     where line_kind = 'unused_commitment' and {{ in_touched_dates('usage_date') }}
 ),
 
-sample_hours as (
-    select * from {{ ref('int_gpu_sample_hours') }}
-    where resource_id is not null and {{ in_touched_dates('usage_date') }}
+signals as (
+    select * from {{ ref('int_gpu_hour_signals') }}
+    where {{ in_touched_dates('usage_date') }}
 ),
 
 gpu_models as (
@@ -41,20 +41,22 @@ lined_up as (
 kept_active as (
     select
         lined_up.*,
-        sample_hours.namespace,
-        sample_hours.gpu_model as sampled_gpu_model,
-        coalesce(sample_hours.active_microseconds, 0) as seen_active,
-        coalesce(sample_hours.loaded_idle_microseconds, 0) as seen_loaded_idle,
-        coalesce(sample_hours.unallocated_microseconds, 0) as seen_unallocated,
-        coalesce(sample_hours.engine_microseconds, 0) as engine_microseconds,
+        signals.namespace,
+        signals.sampled_gpu_model,
+        signals.utilisation_method,
+        coalesce(signals.active_microseconds, 0) as seen_active,
+        coalesce(signals.loaded_idle_microseconds, 0) as seen_loaded_idle,
+        coalesce(signals.unallocated_microseconds, 0) as seen_unallocated,
+        coalesce(signals.called_microseconds, 0) as called,
         greatest(lined_up.hour_microseconds, 0) as room,
-        least(coalesce(sample_hours.active_microseconds, 0), greatest(lined_up.hour_microseconds, 0)) as end_of_active
+        least(coalesce(signals.active_microseconds, 0), greatest(lined_up.hour_microseconds, 0)) as end_of_active,
+        least(coalesce(signals.sampled_microseconds, 0), greatest(lined_up.hour_microseconds, 0)) as end_of_sampled
     from lined_up
-    left join sample_hours
+    left join signals
         on
-            lined_up.card_uuid = sample_hours.card_uuid
-            and lined_up.resource_id = sample_hours.resource_id
-            and lined_up.hour_at = sample_hours.hour_at
+            lined_up.gpu_key = signals.gpu_key
+            and lined_up.resource_id = signals.resource_id
+            and lined_up.hour_at = signals.hour_at
 ),
 
 kept_loaded_idle as (
@@ -76,7 +78,7 @@ kept as (
 shared as (
     select
         *
-        {%- for state in ['active', 'loaded_idle', 'unallocated'] %}
+        {%- for state in ['active', 'loaded_idle', 'unallocated', 'sampled'] %}
         {%- set share_of_end = integer_divide(
             whole_number('part_end') ~ ' * ' ~ whole_number('end_of_' ~ state), 'hour_microseconds'
         ) %}
@@ -95,7 +97,7 @@ shared as (
 timed as (
     select
         *,
-        seen_active + seen_loaded_idle + seen_unallocated as seen,
+        up_to_sampled as sampled_microseconds,
         up_to_active as active_microseconds,
         up_to_loaded_idle - up_to_active as loaded_idle_microseconds,
         up_to_unallocated - up_to_loaded_idle as unallocated_microseconds,
@@ -154,12 +156,9 @@ used as (
         timed.namespace,
         timed.sub_account_id,
         timed.tags,
-        case
-            when timed.seen = 0 then 'none'
-            when 2 * timed.engine_microseconds >= timed.seen then 'gr_engine_active'
-            else 'gpu_util'
-        end as utilisation_method,
+        coalesce(timed.utilisation_method, 'none') as utilisation_method,
         timed.billed_microseconds,
+        timed.sampled_microseconds,
         timed.active_microseconds,
         timed.loaded_idle_microseconds,
         timed.unallocated_microseconds,
@@ -170,6 +169,18 @@ used as (
         costed.loaded_idle_usd,
         costed.unallocated_usd,
         costed.unknown_usd,
+        -- what the calls in flight are to carry of the active dollars
+        case
+            when timed.seen_active > 0
+                then cast(
+                    case when costed.active_usd < 0 then -1 else 1 end
+                    * {{ share_money(
+                        'abs(costed.active_usd)', 'least(timed.called, timed.seen_active)', 'timed.seen_active'
+                    ) }}
+                    as decimal(38, 12)
+                )
+            else cast(0 as decimal(38, 12))
+        end as called_usd,
         cast(0 as decimal(38, 12)) as unused_commitment_usd
     from timed
     inner join costed
@@ -204,6 +215,7 @@ unused as (
         max(tags) as tags,
         'none' as utilisation_method,
         0 as billed_microseconds,
+        0 as sampled_microseconds,
         0 as active_microseconds,
         0 as loaded_idle_microseconds,
         0 as unallocated_microseconds,
@@ -214,6 +226,7 @@ unused as (
         cast(0 as decimal(38, 12)) as loaded_idle_usd,
         cast(0 as decimal(38, 12)) as unallocated_usd,
         cast(0 as decimal(38, 12)) as unknown_usd,
+        cast(0 as decimal(38, 12)) as called_usd,
         sum(effective_cost_usd) as unused_commitment_usd
     from bill_hours
     group by
@@ -259,6 +272,7 @@ select
     coalesce(teams.team, '__untagged__') as team,
     all_hours.utilisation_method,
     all_hours.billed_microseconds,
+    all_hours.sampled_microseconds,
     all_hours.active_microseconds,
     all_hours.loaded_idle_microseconds,
     all_hours.unallocated_microseconds,
@@ -269,6 +283,8 @@ select
     all_hours.loaded_idle_usd,
     all_hours.unallocated_usd,
     all_hours.unknown_usd,
+    all_hours.called_usd,
+    cast(all_hours.active_usd - all_hours.called_usd as decimal(38, 12)) as active_without_calls_usd,
     all_hours.unused_commitment_usd
 from all_hours
 left join teams

@@ -10,28 +10,30 @@ with slice_hours as (
     where {{ in_touched_dates('usage_date') }}
 ),
 
--- how many slices share a card; rows of the card itself say nothing more than theirs
-slice_counts as (
-    select
-        card_uuid,
-        resource_id,
-        hour_at,
-        count(distinct case when gpu_uuid != card_uuid then gpu_uuid end) as slice_count
-    from slice_hours
-    group by card_uuid, resource_id, hour_at
+slice_shares as (
+    select * from {{ ref('int_gpu_slice_shares') }}
+    where {{ in_touched_dates('usage_date') }}
 ),
 
+sliced_cards as (
+    select distinct
+        card_uuid,
+        hour_at
+    from slice_shares
+),
+
+-- slices count by their share of the card; beside them, rows of the card itself say nothing more
 counted as (
     select
         slice_hours.*,
-        greatest(slice_counts.slice_count, 1) as slice_count
+        coalesce(slice_shares.slice_weight, 1) as slice_weight,
+        coalesce(slice_shares.card_weight, 1) as card_weight
     from slice_hours
-    inner join slice_counts
-        on
-            slice_hours.card_uuid = slice_counts.card_uuid
-            and slice_hours.resource_id is not distinct from slice_counts.resource_id
-            and slice_hours.hour_at = slice_counts.hour_at
-    where slice_counts.slice_count = 0 or slice_hours.gpu_uuid != slice_hours.card_uuid
+    left join slice_shares
+        on slice_hours.gpu_uuid = slice_shares.gpu_uuid and slice_hours.hour_at = slice_shares.hour_at
+    left join sliced_cards
+        on slice_hours.card_uuid = sliced_cards.card_uuid and slice_hours.hour_at = sliced_cards.hour_at
+    where sliced_cards.card_uuid is null or slice_shares.gpu_uuid is not null
 ),
 
 -- one row per card, resource, hour and namespace: the one that holds it longest names the hour
@@ -57,7 +59,7 @@ ranked_namespaces as (
     from namespace_hours
 ),
 
--- the grain changes: one row per card, resource and hour; slices of a card count equally
+-- the grain changes: one row per card, resource and hour
 card_hours as (
     select
         usage_date,
@@ -69,7 +71,7 @@ card_hours as (
         max(fb_used_bytes) as fb_used_bytes
         {%- for name in sums %},
         cast(
-            {{ integer_divide('sum(' ~ name ~ '_microseconds)', 'max(slice_count)') }} as bigint
+            {{ integer_divide('sum(' ~ name ~ '_microseconds * slice_weight)', 'max(card_weight)') }} as bigint
         ) as {{ name }}_microseconds {%- endfor %}
     from counted
     group by usage_date, hour_at, card_uuid, resource_id

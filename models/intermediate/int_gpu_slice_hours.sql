@@ -168,6 +168,7 @@ select
     namespace,
     min(hostname) as hostname,
     max(gpu_model) as gpu_model,
+    max(mig_profile) as mig_profile,
     max(fb_used_bytes) as fb_used_bytes,
     cast(sum(present) as bigint) as present_microseconds,
     cast(coalesce(sum(active), 0) as bigint) as active_microseconds,

@@ -27,8 +27,15 @@ line_days as (
         sum(billed_cost) as invoice_amount,
         sum(billed_cost_usd) as invoice_usd,
         sum(case when line_kind = 'model_charges' then effective_cost_usd end) as model_charges_usd,
-        -- what a purchase costs beyond the usage that it covers is no GPU's and no model's
-        sum(case when line_kind in ('other', 'purchase') then effective_cost_usd end) as other_usd,
+        -- what a purchase costs beyond the usage that it covers is no GPU's and no model's, nor is what a machine costs
+        -- beyond the share of its GPUs
+        sum(
+            case
+                when line_kind in ('other', 'purchase') then effective_cost_usd
+                when line_kind = 'gpu_usage'
+                    then effective_cost_usd - {{ share_of_gpus('effective_cost_usd') }}
+            end
+        ) as other_usd,
         sum(case when line_kind = 'tax' then billed_cost_usd end) as tax_usd,
         sum(case when line_kind = 'credit' then billed_cost_usd end) as credits_usd,
         sum(case when line_kind = 'adjustment' then billed_cost_usd end) as refunds_usd,

@@ -3,7 +3,7 @@
 {%- set parts = [
     'prefix_cost_usd', 'context_cost_usd', 'fresh_input_cost_usd', 'unsplit_input_cost_usd', 'output_cost_usd',
     'reasoning_cost_usd', 'tool_cost_usd', 'retrieval_cost_usd', 'judge_cost_usd', 'router_cost_usd', 'retry_cost_usd',
-    'superseded_cost_usd',
+    'superseded_cost_usd', 'self_hosted_cost_usd',
 ] %}
 
 with tasks as (
@@ -31,6 +31,8 @@ placed as (
             when attempts.call_kind in ('embedding', 'rerank', 'retrieval') then 'retrieval'
             when attempts.call_kind in ('judge', 'guardrail') then 'judge'
             when attempts.call_kind in ('tool', 'router') then attempts.call_kind
+            -- time of own GPUs has no price a token
+            when attempts.cost_basis = 'allocated' then 'self_hosted'
             else 'model'
         end as purpose,
         attempts.input_tokens,
@@ -116,7 +118,7 @@ parted as (
             when purpose = 'model' then coalesce(per_call_cost_usd, 0)
             else 0
         end as tool_cost_usd
-        {%- for purpose in ['retrieval', 'judge', 'router', 'retry', 'superseded'] %},
+        {%- for purpose in ['retrieval', 'judge', 'router', 'retry', 'superseded', 'self_hosted'] %},
         case when purpose = '{{ purpose }}' then cost_usd else 0 end as {{ purpose }}_cost_usd {%- endfor %}
     from split
 )

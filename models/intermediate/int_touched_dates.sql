@@ -43,7 +43,10 @@ changed_calls as (
         task_id,
         response_id,
         trace_id,
-        span_id
+        span_id,
+        started_at,
+        ended_at,
+        coalesce(replica_id, api_base, deployment_id) is not null as names_a_server
     from {{ read_files(changed_lake_paths('llm_calls')) }}
 ),
 
@@ -235,14 +238,14 @@ previous_tasks as (
     {% if previous_tasks -%}
     select
         task_id,
-        started_date,
-        ended_date
+        started_date as first_date,
+        ended_date as last_date
     from {{ previous_tasks }}
     {%- else -%}
     select
         cast(null as string) as task_id,
-        cast(null as date) as started_date,
-        cast(null as date) as ended_date
+        cast(null as date) as first_date,
+        cast(null as date) as last_date
     from build
     where false
     {%- endif %}
@@ -402,8 +405,8 @@ touched_spans as (
     union all
     select distinct
         'tasks' as reason,
-        previous_tasks.started_date as first_date,
-        previous_tasks.ended_date as last_date
+        previous_tasks.first_date,
+        previous_tasks.last_date
     from previous_tasks
     inner join changed_tasks on previous_tasks.task_id = changed_tasks.task_id
 ),
@@ -417,36 +420,49 @@ first_round as (
         on known_dates.usage_date between touched_spans.first_date and touched_spans.last_date
 ),
 
--- a task that reaches into a touched date takes its price from there; a wide bill line its hours
-reaching_spans as (
+{%- set rounds = [
+    ('second_round', 'first_round', 'bill lines reaching in', 'previous_wide_bill_lines'),
+    ('third_round', 'second_round', 'calls over midnight', 'flights'),
+    ('fourth_round', 'third_round', 'tasks reaching in', 'previous_tasks'),
+] %}
+
+-- one row per pair of dates on which calls on own servers were in flight: what one date shares out depends on the other
+flights as (
     select distinct
-        'tasks reaching in' as reason,
-        previous_tasks.started_date as first_date,
-        previous_tasks.ended_date as last_date
-    from previous_tasks
-    inner join first_round
-        on first_round.usage_date between previous_tasks.started_date and previous_tasks.ended_date
-    where previous_tasks.ended_date > previous_tasks.started_date
-    union all
+        usage_date as first_date,
+        usage_date + 1 as last_date
+    from changed_calls
+    where names_a_server and cast(cast(ended_at as timestamp) as date) > usage_date
+    {% if previous_attempts -%}
+    union
     select distinct
-        'bill lines reaching in' as reason,
-        previous_wide_bill_lines.first_date,
-        previous_wide_bill_lines.last_date
-    from previous_wide_bill_lines
-    inner join first_round
-        on
-            first_round.usage_date between previous_wide_bill_lines.first_date
-            and previous_wide_bill_lines.last_date
+        usage_date as first_date,
+        usage_date + 1 as last_date
+    from {{ previous_attempts }}
+    where pool_id is not null and cast(ended_at as date) > usage_date
+    {%- endif %}
 ),
 
-second_round as (
-    select distinct
+-- a wide bill line that reaches into a touched date takes its hours from there, then a call its share of the GPUs,
+-- then a task its cost
+{% for this_round, round_before, reason, spans in rounds -%}
+{{ this_round }} as (
+    select
+        usage_date,
+        reason
+    from {{ round_before }}
+    union
+    select
         known_dates.usage_date,
-        reaching_spans.reason
+        '{{ reason }}' as reason
     from known_dates
-    inner join reaching_spans
-        on known_dates.usage_date between reaching_spans.first_date and reaching_spans.last_date
+    inner join {{ spans }} as spans on known_dates.usage_date between spans.first_date and spans.last_date
+    inner join {{ round_before }} as round_before
+        on round_before.usage_date between spans.first_date and spans.last_date
+    where spans.last_date > spans.first_date
 ),
+
+{% endfor -%}
 
 -- a build that did not finish may have moved rows whose old dates nothing else remembers
 unfinished as (
@@ -477,12 +493,7 @@ touched as (
     select
         usage_date,
         reason
-    from first_round
-    union
-    select
-        usage_date,
-        reason
-    from second_round
+    from fourth_round
     union
     select
         usage_date,

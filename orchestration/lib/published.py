@@ -1,4 +1,4 @@
-"""What the last publication says: the totals that a new build is compared with, and the changes that were told before.
+"""What the last publication says: totals and estimates that a new build is compared with, and changes told before.
 
 A build reads them from its snapshot, so that it can tell what it moved of what readers have seen.
 """
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MONEY = "decimal(38, 12)"
+_SECONDS = "decimal(18, 6)"
 _TOTALS = (
     # mart, its date, the measure that is added up
     ("unit_economics.cost_per_task_daily", "started_date", "cost_usd"),
@@ -23,56 +24,86 @@ _TOTALS = (
     ("capacity.idle_dollars_daily", "usage_date", "idle_usd"),
     ("quality.invoice_walk_monthly", "billing_month", "invoice_usd"),
 )
-_RESTATEMENT_COLUMNS = {
-    "build_id": "varchar",
-    "detected_at": "timestamp",
-    "mart": "varchar",
-    "measure": "varchar",
-    "total_date": "date",
-    "old_amount": _MONEY,
-    "new_amount": _MONEY,
-    "cause": "varchar",
+_COLUMNS = {
+    "published_totals": {"mart": "varchar", "measure": "varchar", "total_date": "date", "amount": _MONEY},
+    "published_restatements": {
+        "build_id": "varchar",
+        "detected_at": "timestamp",
+        "mart": "varchar",
+        "measure": "varchar",
+        "total_date": "date",
+        "old_amount": _MONEY,
+        "new_amount": _MONEY,
+        "cause": "varchar",
+    },
+    "published_gpu_hours": {
+        "usage_date": "date",
+        "resource_id": "varchar",
+        "hour_at": "timestamp",
+        "is_provisional": "boolean",
+        "seconds": _SECONDS,
+        "cost_usd": _MONEY,
+    },
+    "published_true_ups": {
+        "build_id": "varchar",
+        "trued_up_at": "timestamp",
+        "usage_date": "date",
+        "resource_id": "varchar",
+        "estimated_seconds": _SECONDS,
+        "billed_seconds": _SECONDS,
+        "estimated_cost_usd": _MONEY,
+        "billed_cost_usd": _MONEY,
+    },
+}
+"""The tables, their columns and types; what each holds is said in models/staging/_sources.yml."""
+
+_QUERIES = {
+    "published_totals": [
+        f"""
+        select '{mart}' as mart, '{measure}' as measure, {date_column} as total_date, sum({measure}) as amount
+        from published.{mart} where {date_column} is not null group by {date_column}
+        """
+        for mart, date_column, measure in _TOTALS
+    ],
+    "published_restatements": ["from published.quality.restatements"],
+    "published_gpu_hours": [
+        # whole days of a resource, so that hours which were billed already are told from those that the bill brings
+        """
+        select
+            usage_date,
+            resource_id,
+            hour_at,
+            bool_or(is_provisional) as is_provisional,
+            sum(billed_seconds) as seconds,
+            case when count(*) = count(effective_cost_usd) then sum(effective_cost_usd) end as cost_usd
+        from published.core.fct_gpu_hours
+        where (usage_date, resource_id) in (
+            select (usage_date, resource_id) from published.core.fct_gpu_hours where is_provisional
+        )
+        group by usage_date, resource_id, hour_at
+        """
+    ],
+    "published_true_ups": ["from published.quality.provisional_true_ups"],
 }
 
 
 def published_tables(home: Home) -> dict[str, pa.Table]:
-    """Tables of the last publication for the snapshot: published_totals and published_restatements.
+    """Tables of the last publication for the snapshot, by name.
 
-    Both have no rows where nothing is published yet or the file cannot be read, and a mart that an older publication
+    They have no rows where nothing is published yet or the file cannot be read, and a mart that an older publication
     lacks has none: a build must not fail for what it is about to replace.
     """
     import duckdb
 
-    totals: list[pa.Table] = []
-    restatements: list[pa.Table] = []
     with contextlib.closing(duckdb.connect()) as connection:
-        empty_totals = _empty(
-            connection,
-            {"mart": "varchar", "measure": "varchar", "total_date": "date", "amount": _MONEY},
-        )
-        empty_restatements = _empty(connection, _RESTATEMENT_COLUMNS)
-        if home.published_file.exists() and _attach(connection, home):
-            for mart, date_column, measure in _TOTALS:
-                totals += _rows(
-                    connection,
-                    f"""
-                    select
-                        '{mart}' as mart,
-                        '{measure}' as measure,
-                        cast({date_column} as date) as total_date,
-                        cast(sum({measure}) as {_MONEY}) as amount
-                    from published.{mart} where {date_column} is not null group by {date_column} order by {date_column}
-                    """,
-                )
-            columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in _RESTATEMENT_COLUMNS.items())
-            restatements += _rows(
-                connection,
-                f"select {columns} from published.quality.restatements order by detected_at, mart, measure, total_date",
+        is_attached = home.published_file.exists() and _attach(connection, home)
+        return {
+            name: _joined(
+                _empty(connection, columns),
+                [table for query in _QUERIES[name] if is_attached for table in _rows(connection, query, columns)],
             )
-    return {
-        "published_totals": _joined(empty_totals, totals),
-        "published_restatements": _joined(empty_restatements, restatements),
-    }
+            for name, columns in _COLUMNS.items()
+        }
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, home: Home) -> bool:
@@ -91,12 +122,13 @@ def _empty(connection: duckdb.DuckDBPyConnection, columns: dict[str, str]) -> pa
     return connection.sql(f"select {nulls} where false").to_arrow_table()
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[pa.Table]:
-    """The answer; nothing where the publication is of a version without that mart or column."""
+def _rows(connection: duckdb.DuckDBPyConnection, query: str, columns: dict[str, str]) -> list[pa.Table]:
+    """The answer, in order; nothing where the publication is of a version without that mart or column."""
     import duckdb
 
+    picked = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in columns.items())
     try:
-        return [connection.sql(sql).to_arrow_table()]
+        return [connection.sql(f"select {picked} from ({query}) order by all").to_arrow_table()]
     except (duckdb.CatalogException, duckdb.BinderException):
         return []
 

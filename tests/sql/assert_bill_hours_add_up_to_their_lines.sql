@@ -5,7 +5,13 @@ with lines as (
         line_id,
         coalesce(gpu_seconds, 0) as gpu_seconds,
         coalesce(billed_cost_usd, 0) as billed_cost_usd,
-        coalesce(effective_cost_usd, 0) as effective_cost_usd
+        coalesce(
+            case
+                when line_kind = 'gpu_usage' then {{ share_of_gpus('effective_cost_usd') }}
+                else effective_cost_usd
+            end,
+            0
+        ) as effective_cost_usd
     from {{ ref('int_bill_lines') }}
     where line_kind in ('gpu_usage', 'unused_commitment') and {{ in_tested_dates('usage_date') }}
 ),

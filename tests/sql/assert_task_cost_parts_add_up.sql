@@ -16,6 +16,7 @@ anatomy as (
         + coalesce(unsplit_input_cost_usd, 0) + coalesce(output_cost_usd, 0) + coalesce(reasoning_cost_usd, 0)
         + coalesce(tool_cost_usd, 0) + coalesce(retrieval_cost_usd, 0) + coalesce(judge_cost_usd, 0)
         + coalesce(router_cost_usd, 0) + coalesce(retry_cost_usd, 0) + coalesce(superseded_cost_usd, 0)
+        + coalesce(self_hosted_cost_usd, 0)
             as parts_cost_usd
     from {{ ref('task_cost_anatomy') }}
     where {{ in_tested_dates('started_date') }}

@@ -21,9 +21,9 @@ resource_hours as (
         max(gpu_model) as gpu_model,
         max(region) as region,
         count(distinct gpu_key) as gpu_count,
-        min(utilisation_method) as utilisation_method,
+        coalesce(min(nullif(utilisation_method, 'none')), 'none') as utilisation_method,
         bool_or(is_provisional) as is_provisional,
-        {%- for state in ['billed', 'active', 'loaded_idle', 'unallocated', 'unknown'] %}
+        {%- for state in ['billed', 'active', 'loaded_idle', 'unallocated', 'unknown', 'sampled'] %}
         cast(sum({{ state }}_seconds) as decimal(38, 6)) as {{ state }}_seconds,
         {%- endfor %}
         cast(sum(effective_cost_usd) as decimal(38, 12)) as effective_cost_usd,
@@ -64,10 +64,7 @@ select
         'resource_hours.billed_seconds - resource_hours.unknown_seconds'
     ) }} as utilisation_ratio,
     resource_hours.utilisation_method,
-    {{ safe_divide(
-        'resource_hours.billed_seconds - resource_hours.unknown_seconds',
-        'resource_hours.billed_seconds'
-    ) }} as sample_coverage_ratio,
+    {{ safe_divide('resource_hours.sampled_seconds', 'resource_hours.billed_seconds') }} as sample_coverage_ratio,
     {%- for signal in signals %}
     {{ safe_divide(
         'resource_signals.' ~ signal ~ '_active_microseconds',

@@ -4,7 +4,8 @@
     'billed_seconds', 'active_seconds', 'loaded_idle_seconds', 'unallocated_seconds', 'unknown_seconds',
 ] %}
 {%- set money_columns = [
-    'effective_cost_usd', 'active_usd', 'loaded_idle_usd', 'unallocated_usd', 'unknown_usd', 'unused_commitment_usd',
+    'effective_cost_usd', 'active_usd', 'active_without_calls_usd', 'loaded_idle_usd', 'unallocated_usd', 'unknown_usd',
+    'unused_commitment_usd',
 ] %}
 
 with gpu_hours as (
@@ -42,6 +43,7 @@ select
     unknown_seconds,
     effective_cost_usd,
     active_usd,
+    active_without_calls_usd,
     loaded_idle_usd,
     unallocated_usd,
     unknown_usd,

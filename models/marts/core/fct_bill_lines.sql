@@ -14,6 +14,8 @@ select
     billed_cost_usd,
     effective_cost_usd,
     usd_per_unit,
+    rate_source,
+    billing_units_per_usd,
     team,
     resource_id,
     instance_type,

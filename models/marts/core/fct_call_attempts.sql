@@ -30,6 +30,27 @@ fx_rates as (
     select * from {{ ref('dim_fx_rates') }}
 ),
 
+-- the touched dates and the next ones: a call may be in flight over midnight
+allocations as (
+    select * from {{ ref('int_call_allocations') }}
+    where {{ near_touched_dates('usage_date', 1) }}
+),
+
+-- the grain changes: one row per call, its hours and lanes together
+allocated as (
+    select
+        source,
+        call_id,
+        attempt_number,
+        call_date,
+        min(allocation_grain) as allocation_grain,
+        sum(cost_usd) as cost_usd,
+        sum(coalesce(idle_share_usd, 0)) as idle_share_usd,
+        bool_or(is_provisional) as is_provisional
+    from allocations
+    group by source, call_id, attempt_number, call_date
+),
+
 -- the label of the task fills what the call does not say
 labelled as (
     select
@@ -69,6 +90,33 @@ labelled as (
             and attempts.attempt_number = steps.attempt_number
             and attempts.usage_date = steps.usage_date
     left join labels on attempts.task_id = labels.task_id
+),
+
+-- metered by the price list, or allocated of a GPU bill; a call of a sampled log carries its own share only
+costs as (
+    select
+        attempts.source,
+        attempts.call_id,
+        attempts.attempt_number,
+        attempts.usage_date,
+        coalesce(attempts.unpriced_reason = 'awaiting_allocation', false) as is_self_hosted,
+        allocated.allocation_grain,
+        coalesce(allocated.is_provisional, false) as is_provisional,
+        coalesce(
+            attempts.cost_usd, {{ unweigh_money('allocated.cost_usd', 'attempts.sample_weight') }}
+        ) as cost_usd,
+        coalesce(
+            attempts.cost_usd,
+            {{ unweigh_money('allocated.cost_usd + allocated.idle_share_usd', 'attempts.sample_weight') }}
+        ) as fully_loaded_cost_usd
+    from attempts
+    left join allocated
+        on
+            attempts.unpriced_reason = 'awaiting_allocation'
+            and attempts.source = allocated.source
+            and attempts.call_id = allocated.call_id
+            and attempts.attempt_number = allocated.attempt_number
+            and attempts.usage_date = allocated.call_date
 ),
 
 -- one row per distinct error text: each is compared with every pattern once
@@ -174,16 +222,24 @@ select
     attempts.temperature,
     attempts.router_confidence,
     attempts.response_cache_hit,
-    attempts.cost_usd,
+    costs.cost_usd,
     attempts.fresh_input_cost_usd,
     attempts.cache_read_cost_usd,
     attempts.cache_write_cost_usd,
     attempts.output_cost_usd,
     attempts.reasoning_cost_usd,
     attempts.per_call_cost_usd,
-    attempts.cost_basis,
+    case
+        when costs.is_self_hosted and costs.cost_usd is not null then 'allocated'
+        else attempts.cost_basis
+    end as cost_basis,
+    costs.allocation_grain,
     attempts.duplicate_of_source,
-    attempts.unpriced_reason,
+    case
+        when not costs.is_self_hosted then attempts.unpriced_reason
+        when attempts.pool_id is null then 'no_gpu_for_call'
+        when costs.cost_usd is null then 'gpu_not_billed'
+    end as unpriced_reason,
     attempts.is_price_estimated,
     attempts.list_cost_usd,
     attempts.discount_ratio,
@@ -204,14 +260,15 @@ select
             and failure_causes.bills_input
             then {{ multiply_money('labelled.neighbour_input_tokens', 'attempts.fresh_input_price_usd') }}
     end as estimated_input_cost_usd,
-    attempts.cost_usd as fully_loaded_cost_usd,
-    attempts.quoted_cost_usd,
+    costs.fully_loaded_cost_usd,
+    case when not costs.is_self_hosted then attempts.quoted_cost_usd end as quoted_cost_usd,
     attempts.reported_cost,
     attempts.reported_currency,
     case
         when coalesce(attempts.reported_currency, 'USD') = 'USD' then attempts.reported_cost
         else {{ convert_money('attempts.reported_cost', 'fx_rates.usd_per_unit') }}
     end as reported_cost_usd,
+    costs.is_provisional,
     attempts.batch_id
 from attempts
 inner join labelled
@@ -220,6 +277,12 @@ inner join labelled
         and attempts.call_id = labelled.call_id
         and attempts.attempt_number = labelled.attempt_number
         and attempts.usage_date = labelled.usage_date
+inner join costs
+    on
+        attempts.source = costs.source
+        and attempts.call_id = costs.call_id
+        and attempts.attempt_number = costs.attempt_number
+        and attempts.usage_date = costs.usage_date
 left join causes on labelled.failure_text = causes.failure_text
 left join failure_causes on coalesce(causes.cause, 'unknown') = failure_causes.cause
 left join aliases as team_aliases

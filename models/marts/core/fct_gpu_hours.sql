@@ -23,12 +23,14 @@ hours as (
         max(utilisation_method) as utilisation_method,
         bool_or(is_provisional) as is_provisional,
         sum(billed_microseconds) as billed_microseconds,
+        sum(sampled_microseconds) as sampled_microseconds,
         {%- for state in states %}
         sum({{ state }}_microseconds) as {{ state }}_microseconds,
         cast(sum({{ state }}_usd) as decimal(38, 12)) as {{ state }}_usd,
         {%- endfor %}
         cast(sum(effective_cost_usd) as decimal(38, 12)) as effective_cost_usd,
         cast(sum(billed_cost_usd) as decimal(38, 12)) as billed_cost_usd,
+        cast(sum(active_without_calls_usd) as decimal(38, 12)) as active_without_calls_usd,
         cast(sum(unused_commitment_usd) as decimal(38, 12)) as unused_commitment_usd
     from gpu_hours
     group by usage_date, gpu_key, resource_id, hour_at, purchase_mode
@@ -49,20 +51,20 @@ select
     {{ to_seconds('loaded_idle_microseconds') }} as loaded_idle_seconds,
     {{ to_seconds('unallocated_microseconds') }} as unallocated_seconds,
     {{ to_seconds('unknown_microseconds') }} as unknown_seconds,
+    {{ to_seconds('sampled_microseconds') }} as sampled_seconds,
     effective_cost_usd,
     active_usd,
     loaded_idle_usd,
     unallocated_usd,
     unknown_usd,
+    active_without_calls_usd,
     billed_cost_usd,
     unused_commitment_usd,
     {{ safe_divide(
         'active_microseconds', 'active_microseconds + loaded_idle_microseconds + unallocated_microseconds'
     ) }} as utilisation_ratio,
     utilisation_method,
-    {{ safe_divide(
-        'active_microseconds + loaded_idle_microseconds + unallocated_microseconds', 'billed_microseconds'
-    ) }} as sample_coverage_ratio,
+    {{ safe_divide('sampled_microseconds', 'billed_microseconds') }} as sample_coverage_ratio,
     hour_method,
     is_provisional
 from hours

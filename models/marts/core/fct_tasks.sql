@@ -126,6 +126,7 @@ tasks as (
         sum(fully_loaded_cost_usd) as fully_loaded_cost_usd,
         {{ sum_money('cost_usd', "attempt_role in ('recovered', 'abandoned', 'unresolved')", weight='1') }}
             as failed_attempt_cost_usd,
+        bool_or(is_provisional) as is_provisional,
         {{ oldest('quoted_cost_usd', 'is_model_success') }} as headline_cost_usd
     from ordered
     group by task_id, piece_number, last_piece_number
@@ -170,7 +171,7 @@ select
     cast(tasks.failed_attempt_cost_usd as decimal(38, 12)) as failed_attempt_cost_usd,
     cast(tasks.headline_cost_usd as decimal(38, 12)) as headline_cost_usd,
     tasks.missing_cost_count = 0 as is_fully_priced,
-    false as is_provisional,
+    tasks.is_provisional,
     tasks.piece_number > 0 or tasks.last_piece_number > 0 as is_cut
 from tasks
 left join labels on tasks.task_id = labels.task_id

@@ -1,17 +1,17 @@
 {{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
 
-{#- Why an attempt has no cost; to wait for a GPU bill, or to be a tool without a charge, is no gap. -#}
+{#- Why an attempt has no cost; to run on GPUs without a bill, or to be a tool without a charge, is no gap. -#}
 {%- set gaps = [
     'usage_missing', 'no_price_for_model', 'no_price_for_tier', 'no_price_at_time', 'no_price_for_component',
 ] %}
-{%- set others = ['awaiting_allocation', 'no_price_for_tool'] %}
+{%- set others = ['no_gpu_for_call', 'gpu_not_billed', 'no_price_for_tool'] %}
 
 with attempts as (
     select
         *,
         coalesce(provider, '__unknown__') as provider_name,
         coalesce(model, '__unknown__') as model_name,
-        unpriced_reason not in ('awaiting_allocation', 'no_price_for_tool') as is_gap,
+        unpriced_reason in ('{{ gaps | join("', '") }}') as is_gap,
         coalesce(input_tokens, 0) + coalesce(output_tokens, 0) as tokens
     from {{ ref('fct_call_attempts') }}
     where duplicate_of_source is null and {{ in_touched_dates('usage_date') }}

@@ -3,7 +3,7 @@
 {%- set parts = [
     'prefix_cost_usd', 'context_cost_usd', 'fresh_input_cost_usd', 'unsplit_input_cost_usd', 'output_cost_usd',
     'reasoning_cost_usd', 'tool_cost_usd', 'retrieval_cost_usd', 'judge_cost_usd', 'router_cost_usd', 'retry_cost_usd',
-    'superseded_cost_usd',
+    'superseded_cost_usd', 'self_hosted_cost_usd',
 ] %}
 
 with days as (

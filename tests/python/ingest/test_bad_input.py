@@ -21,9 +21,13 @@ from tests.python.conftest import spend_log_row, write_json_lines
 from tests.python.ingest.formats import (
     test_anthropic_costs,
     test_anthropic_usage,
+    test_aws_cur,
+    test_gcp_billing,
     test_helicone,
+    test_kubernetes_nodes,
     test_langfuse,
     test_litellm_payload,
+    test_nvidia_smi,
     test_openai_usage,
     test_otlp,
 )
@@ -423,9 +427,15 @@ def secret_spend_logs(folder: Path) -> None:
 def secret_bills(folder: Path) -> None:
     rows = [bill_line(note=MARKER), bill_line(BilledCost=MARKER), bill_line(ChargePeriodStart=MARKER, note=MARKER)]
     write_csv(folder / "bill" / "part.csv", rows)
+    record = test_gcp_billing.record
+    records = [record(note=MARKER), record(cost=MARKER, credits=[MARKER]), record(invoice={"month": MARKER})]
+    write_lines(folder / "export" / "part.jsonl", [*lines_of(*records), json.dumps(records[0])[:-20]])
     texts = [{name: str(row.get(name, "")) for name in rows[2]} for row in rows]
     (folder / "other").mkdir()
     pq.write_table(pa.Table.from_pylist(texts), folder / "other" / "part.parquet")
+    secrets = {"line_item_iam_principal": MARKER, "identity_line_item_id": MARKER, "note": MARKER}
+    reports = [test_aws_cur.aws_line(**secrets), test_aws_cur.aws_line(line_item_unblended_cost=MARKER)]
+    write_csv(folder / "aws" / "part.csv", reports)
 
 
 def secret_answers(folder: Path) -> None:
@@ -434,6 +444,27 @@ def secret_answers(folder: Path) -> None:
     text = json.dumps(gpu_answer(gpu_series([[1785585600, "1"]], container=MARKER)))
     write_lines(folder / "half.json", [text[:-20]])
     write_lines(folder / "none.json", [text.replace('"values": [[', f'"values": ["{MARKER}", [')])
+
+
+def secret_telemetry(folder: Path) -> None:
+    good = 'DCGM_FI_DEV_GPU_UTIL{UUID="GPU-1",container="MARKER"} 5 1785585600000 # {trace_id="MARKER"} 1'
+    lines = [
+        "# HELP DCGM_FI_DEV_GPU_UTIL MARKER",
+        good,
+        good.replace(" 5 ", " MARKER "),
+        good.replace("1785585600000", "MARKER"),
+        'DCGM_FI_DEV_GPU_UTIL{job="MARKER"} 5 1785585600000',
+        'MARKER said hello="',
+    ]
+    write_lines(folder / "scrape.prom", [line.replace("MARKER", MARKER) for line in lines])
+    header, row = test_nvidia_smi.HEADER, test_nvidia_smi.row
+    logged = [f"{row(0)}, {MARKER}", f"{row(1, util=MARKER)}, {MARKER}", row(2), f"{row(3)}, {MARKER}, {MARKER}"]
+    write_lines(folder / "smi.csv", [f"{header}, note", *logged])
+    node = test_kubernetes_nodes.node
+    metadata = {"name": "n", "creationTimestamp": MARKER, "labels": {"token": MARKER}, "annotations": {"x": MARKER}}
+    status = {"addresses": [{"type": "InternalIP", "address": MARKER}], "nodeInfo": {"machineID": MARKER}}
+    document = {"apiVersion": "v1", "items": [node("m", status=status), node(metadata=metadata)], "kind": "List"}
+    write_lines(folder / "nodes.json", [json.dumps(document)])
 
 
 def secret_requests(folder: Path) -> None:
@@ -487,7 +518,8 @@ def secret_tables(folder: Path) -> None:
 
 @both_sizes
 @pytest.mark.parametrize(
-    "write", [secret_spend_logs, secret_bills, secret_answers, secret_requests, secret_reports, secret_tables]
+    "write",
+    [secret_spend_logs, secret_bills, secret_answers, secret_telemetry, secret_requests, secret_reports, secret_tables],
 )
 def test_no_text_of_a_record_reaches_the_lake_or_a_message(tmp_path, lake_rows, write):
     """Keys, addresses and message text stay out of every file of the lake and every message, from bad rows too."""
@@ -572,6 +604,14 @@ def _link(number: int) -> dict:
     return {"hostname": f"n{number}", "resource_id": "i", "valid_from": "2026-08-01", "valid_to": "2026-08-02"}
 
 
+def _smi_row(number: int) -> dict:
+    return {
+        "timestamp": f"2026/08/01 10:{number // 60:02}:{number % 60:02}.000",
+        "uuid": "GPU-1",
+        "utilization.gpu [%]": "37 %",
+    }
+
+
 def _mapped(number: int) -> dict:
     return {"id": f"c{number}", "begun": "2026-08-01T10:00:00Z", "done": "2026-08-01T10:00:05Z", "i": 9, "r": 4}
 
@@ -586,6 +626,14 @@ def _payload(number: int) -> dict:
 
 def _bill(number: int) -> dict:
     return bill_line(ResourceId=f"i-{number}")
+
+
+def _aws_line(number: int) -> dict:
+    return test_aws_cur.aws_line(line_item_resource_id=f"i-{number}")
+
+
+def _billing_record(number: int) -> dict:
+    return test_gcp_billing.record(cost=number, labels={}, system_labels={}, project={"id": "p"}, credits=None, tags={})
 
 
 def _price(number: int) -> dict:
@@ -607,6 +655,13 @@ def _observation(number: int) -> dict:
 
 _CALL_TIMES = ("startTime", "started_at", "endTime", "ended_at")
 _BILL_TIMES = ("ChargePeriodStart", "charge_period_start", "ChargePeriodEnd", "charge_period_end")
+_AWS_TIMES = (
+    "line_item_usage_start_date",
+    "charge_period_start",
+    "line_item_usage_end_date",
+    "charge_period_end",
+)
+_RECORD_TIMES = ("usage_start_time", "charge_period_start", "usage_end_time", "charge_period_end")
 _LINK_TIMES = ("valid_from", "valid_from", "valid_to", "valid_to")
 _OBSERVATION_TIMES = ("start_time", "started_at", "end_time", "ended_at")
 _REQUEST_TIMES = ("request_created_at", "started_at", "response_created_at", "ended_at")
@@ -627,7 +682,10 @@ KINDS = [
     Kind("anthropic_usage", ".jsonl", "vendor_usage", _usage_bucket, *_BUCKET_TIMES),
     Kind("otlp", ".jsonl", "llm_calls", test_otlp.span, *_SPAN_TIMES),
     *(Kind("focus", suffix, "bill_lines", _bill, *_BILL_TIMES) for suffix in (".csv", ".parquet")),
+    *(Kind("aws_cur", suffix, "bill_lines", _aws_line, *_AWS_TIMES) for suffix in (".csv", ".parquet")),
+    *(Kind("gcp_billing", suffix, "bill_lines", _billing_record, *_RECORD_TIMES) for suffix in (".jsonl", ".parquet")),
     *(Kind("resource_links", suffix, "resource_links", _link, *_LINK_TIMES) for suffix in (".csv", ".jsonl")),
+    Kind("nvidia_smi", ".csv", "gpu_samples", _smi_row, "timestamp", "sampled_at"),
     *(Kind("tasks", suffix, "tasks", _task, "closed_at", "closed_at") for suffix in (".csv", ".jsonl", ".parquet")),
     *(
         Kind("litellm_prices", suffix, "model_prices", _price, "observed_at", "observed_at")
@@ -741,7 +799,7 @@ def test_a_gzip_cut_off_in_the_middle_in_every_format(tmp_path, lake_rows, kind)
     result = bring(tmp_path, path, kind.format, **kind.options(tmp_path))
 
     name = f"file{kind.suffix}.gz"
-    if kind.format == "focus":
+    if kind.contract == "bill_lines":
         assert result.state == "failed"
         assert f"{name}: the compressed file is cut off after line" in result.message
         assert "have it delivered again" in result.message

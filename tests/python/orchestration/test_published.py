@@ -16,6 +16,7 @@ from publish.publication import publish
 from tests.python.publish.warehouses import make_warehouse
 
 MONEY = pa.decimal128(38, 12)
+SECONDS = pa.decimal128(18, 6)
 SCHEMAS = {
     "published_totals": pa.schema(
         [("mart", pa.string()), ("measure", pa.string()), ("total_date", pa.date32()), ("amount", MONEY)]
@@ -30,6 +31,28 @@ SCHEMAS = {
             ("old_amount", MONEY),
             ("new_amount", MONEY),
             ("cause", pa.string()),
+        ]
+    ),
+    "published_gpu_hours": pa.schema(
+        [
+            ("usage_date", pa.date32()),
+            ("resource_id", pa.string()),
+            ("hour_at", pa.timestamp("us")),
+            ("is_provisional", pa.bool_()),
+            ("seconds", SECONDS),
+            ("cost_usd", MONEY),
+        ]
+    ),
+    "published_true_ups": pa.schema(
+        [
+            ("build_id", pa.string()),
+            ("trued_up_at", pa.timestamp("us")),
+            ("usage_date", pa.date32()),
+            ("resource_id", pa.string()),
+            ("estimated_seconds", SECONDS),
+            ("billed_seconds", SECONDS),
+            ("estimated_cost_usd", MONEY),
+            ("billed_cost_usd", MONEY),
         ]
     ),
 }
@@ -104,6 +127,33 @@ def test_earlier_restatements(tmp_path: Path) -> None:
     )
     assert rows(published_tables(home), "published_restatements") == [
         ("b1", datetime(2026, 8, 20, 2), "m", "usd", date(2026, 8, 19), Decimal(1), None, "late calls")
+    ]
+
+
+def test_the_days_of_a_resource_on_which_an_hour_is_an_estimate(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    publish_tables(
+        home,
+        "create schema core",
+        """
+        create table core.fct_gpu_hours as select * from (values
+            (date '2026-08-19', 'i-1', timestamp '2026-08-19 23:00:00', false, 3600.0, 9.0),
+            (date '2026-08-20', 'i-1', timestamp '2026-08-20 11:00:00', false, 3600.0, 2.0),
+            (date '2026-08-20', 'i-1', timestamp '2026-08-20 12:00:00', true, 1800.5, 1.25),
+            (date '2026-08-20', 'i-1', timestamp '2026-08-20 12:00:00', true, 600.0, 0.25),
+            (date '2026-08-20', 'i-2', timestamp '2026-08-20 12:00:00', true, 60.0, null),
+            (date '2026-08-20', 'i-2', timestamp '2026-08-20 12:00:00', true, 60.0, 0.5),
+            (date '2026-08-20', 'i-3', timestamp '2026-08-20 12:00:00', false, 60.0, 0.5),
+            (date '2026-08-20', null, timestamp '2026-08-20 12:00:00', false, 0, 0)
+        ) as hours(usage_date, resource_id, hour_at, is_provisional, billed_seconds, effective_cost_usd)
+        """,
+    )
+    day, noon = date(2026, 8, 20), datetime(2026, 8, 20, 12)
+    assert rows(published_tables(home), "published_gpu_hours") == [
+        (day, "i-1", datetime(2026, 8, 20, 11), False, Decimal(3600), Decimal(2)),
+        (day, "i-1", noon, True, Decimal("2400.5"), Decimal("1.5")),
+        # a part without a cost: the whole has none
+        (day, "i-2", noon, True, Decimal(120), None),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Prometheus answers with dcgm-exporter metrics: units, labels, sentinels, chunks, and answers that are none."""
+"""Prometheus answers with metrics of GPUs and of model servers: units, labels, sentinels, chunks, wrong answers."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ def points(*values: str, step: int = 60) -> list[list]:
         ("DCGM_FI_PROF_DRAM_ACTIVE", "0", "dram_active", 0.0),
         ("DCGM_FI_DEV_FB_USED", "23034", "fb_used_bytes", 23034 * 1024 * 1024),
         ("DCGM_FI_DEV_POWER_USAGE", "71.4", "power_watts", 71.4),
+        # Triton's own: a ratio where dcgm-exporter has percent, bytes where it has MiB
+        ("nv_gpu_utilization", "0.37", "gpu_util", 0.37),
+        ("nv_gpu_memory_used_bytes", "1048576", "fb_used_bytes", 1048576),
+        ("nv_gpu_power_usage", "71.4", "power_watts", 71.4),
     ],
 )
 def test_each_metric_fills_its_column_in_the_columns_unit(tmp_path, lake_rows, metric, text, column, expected):
@@ -89,7 +93,11 @@ def test_an_idle_gpu_beside_relabelled_ones_has_no_workload(tmp_path, lake_rows)
     assert lake_rows("gpu_samples", "distinct gpu_uuid, pod") == [("GPU-1", "llama-0"), ("GPU-2", None)]
 
 
-@pytest.mark.parametrize("text", ["NaN", "+Inf", "-Inf", "9223372036854775794", "9223372036854775807"])
+@pytest.mark.parametrize(
+    "text",
+    # the last two are DCGM's blanks of a double: no value, and not permitted
+    ["NaN", "+Inf", "-Inf", "9223372036854775794", "9223372036854775807", "140737488355328", "140737488355331"],
+)
 def test_no_data_is_skipped_and_counted_and_is_not_idle(tmp_path, lake_rows, text):
     result = bring(tmp_path, write_answer(tmp_path / "x.json", gpu_series(points("50", text, "0"))))
 
@@ -215,6 +223,115 @@ def test_warnings_of_prometheus_are_passed_on(tmp_path):
     result = bring(tmp_path, write_answer(tmp_path / "x.json", gpu_series(points("1", "2")), warnings=["slow store"]))
 
     assert "Prometheus warned: slow store" in result.message
+
+
+def test_a_value_that_stays_the_same_to_the_end_is_kept(tmp_path, lake_rows):
+    # A step-aligned query repeats the last value after a series has ended; an idle GPU's series looks just so.
+    series = gpu_series(points("50", "0", "0", "0", "0", "0"))
+    assert bring(tmp_path, write_answer(tmp_path / "x.json", series)).rows_loaded == 6
+
+    assert lake_rows("gpu_samples", "count(*), sum(gpu_util)") == [(6, 0.5)]
+
+
+def serving_series(values: list[list], metric: str, **labels: str | None) -> dict:
+    """One series as Prometheus labels a scraped vLLM pod."""
+    own = {"gpu": None, "UUID": None, "Hostname": None, "modelName": None}
+    target = {"instance": "10.0.0.5:8000", "pod": "llama-0", "namespace": "assist", "engine": "0"}
+    return gpu_series(values, metric, **own, **{"model_name": "llama", **target, **labels})
+
+
+@pytest.mark.parametrize(
+    ("metric", "text", "column", "expected"),
+    [
+        ("vllm:num_requests_running", "3", "running_request_count", 3.0),
+        ("vllm:num_requests_waiting", "0", "waiting_request_count", 0.0),
+        # a ratio, its name notwithstanding, under its newer and its older name
+        ("vllm:kv_cache_usage_perc", "0.8", "kv_cache_usage", 0.8),
+        ("vllm:gpu_cache_usage_perc", "1.0000000000000002", "kv_cache_usage", 1.0),
+        ("vllm:prompt_tokens_total", "8.128902e+06", "input_tokens_total", 8128902),
+        ("vllm:generation_tokens_total", "7557572", "output_tokens_total", 7557572),
+        ("vllm:prefix_cache_queries_total", "900", "prefix_cache_query_tokens_total", 900),
+        ("vllm:prefix_cache_hits_total", "450", "prefix_cache_hit_tokens_total", 450),
+        ("vllm:gpu_prefix_cache_queries_total", "900", "prefix_cache_query_tokens_total", 900),
+        ("vllm:gpu_prefix_cache_hits_total", "450", "prefix_cache_hit_tokens_total", 450),
+        ("vllm:num_preemptions_total", "2", "preemption_count_total", 2),
+        ("sglang:num_running_reqs", "3", "running_request_count", 3.0),
+        ("sglang:num_queue_reqs", "4", "waiting_request_count", 4.0),
+        ("sglang:token_usage", "0.28", "kv_cache_usage", 0.28),
+        ("sglang:prompt_tokens_total", "17", "input_tokens_total", 17),
+        ("sglang:generation_tokens_total", "18", "output_tokens_total", 18),
+    ],
+)
+def test_each_metric_of_a_server_fills_its_column(tmp_path, lake_rows, metric, text, column, expected):
+    result = bring(tmp_path, write_answer(tmp_path / "x.json", serving_series(points(text, text), metric)))
+
+    assert (result.format, result.rows_read, result.rows_loaded) == ("prometheus", 2, 2)
+    (batch,) = Lake(tmp_path / "lake").batches().values()
+    assert batch.counts.keys() == {"serving_samples"}
+    names = "replica_id, deployment_id, model, namespace, pod"
+    assert lake_rows("serving_samples", f"{names}, sampled_at, interval_seconds, {column}") == [
+        ("llama-0", "llama", "llama", "assist", "llama-0", moment, Decimal(60), expected) for moment in at(0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"pod": None}, "10.0.0.5:8000"),
+        ({"engine": None}, "llama-0"),
+        # engines of one server side by side
+        ({"engine": "1"}, "llama-0/1"),
+        # brought by a gateway or a federation, whose own names stand in pod and instance
+        ({"exported_pod": "mistral-1"}, "mistral-1"),
+        ({"pod": None, "exported_instance": "10.0.0.9:8000"}, "10.0.0.9:8000"),
+    ],
+)
+def test_a_server_is_its_pod_else_its_address(tmp_path, lake_rows, labels, expected):
+    series = serving_series(points("1", "2"), "vllm:num_requests_running", **labels)
+    bring(tmp_path, write_answer(tmp_path / "x.json", series))
+
+    assert lake_rows("serving_samples", "distinct replica_id") == [(expected,)]
+
+
+@pytest.mark.parametrize(
+    ("metric", "text", "column", "reason"),
+    [
+        ("vllm:kv_cache_usage_perc", "37", "kv_cache_usage", "not a ratio from 0 to 1"),
+        ("vllm:num_requests_running", "-1", "running_request_count", "negative"),
+        ("vllm:prompt_tokens_total", "12.5", "input_tokens_total", "not a whole number"),
+        ("vllm:prompt_tokens_total", "1e+30", "input_tokens_total", "not a whole number"),
+        ("vllm:prompt_tokens_total", "many", "input_tokens_total", "not a number"),
+    ],
+)
+def test_an_impossible_count_of_a_server_costs_its_point_only(tmp_path, lake_rows, metric, text, column, reason):
+    result = bring(tmp_path, write_answer(tmp_path / "x.json", serving_series(points("1", text, "1"), metric)))
+
+    assert (result.rows_loaded, result.rows_quarantined) == (2, 1)
+    assert lake_rows("quarantined_rows", "contract, file_name, line_number, column_name, reason") == [
+        ("serving_samples", "x.json", 2, column, reason)
+    ]
+
+
+def test_an_answer_with_both_fills_both_contracts(tmp_path, lake_rows):
+    series = [
+        gpu_series(points("50", "NaN")),
+        serving_series(points("3", "NaN"), "vllm:num_requests_running"),
+        serving_series(points("1", "1"), "vllm:request_success_total"),
+        gpu_series(points("60", "60"), "DCGM_FI_DEV_GPU_TEMP"),
+    ]
+    result = bring(tmp_path, write_answer(tmp_path / "x.json", *series))
+
+    assert (result.rows_read, result.rows_loaded, result.rows_skipped) == (8, 2, 6)
+    (batch,) = Lake(tmp_path / "lake").batches().values()
+    assert {name: counts.skip_reasons for name, counts in batch.counts.items()} == {
+        "gpu_samples": {
+            "metric DCGM_FI_DEV_GPU_TEMP is not read": 2,
+            "no data (NaN, infinity or a DCGM blank)": 1,
+        },
+        "serving_samples": {"metric vllm:request_success_total is not read": 2, "no data (NaN or infinity)": 1},
+    }
+    assert lake_rows("gpu_samples", "sampled_at, gpu_util") == [(at(0)[0], 0.5)]
+    assert lake_rows("serving_samples", "sampled_at, running_request_count") == [(at(0)[0], 3.0)]
 
 
 ERROR = '{"status":"error","errorType":"bad_data","error":"exceeded maximum resolution of 11,000 points"}'
