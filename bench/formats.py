@@ -114,7 +114,7 @@ def pricing(path: Path, folder: Path) -> tuple[float, float]:
     from dbt.cli.main import dbtRunner
 
     models_alone = ["--exclude-resource-type", "test", "--select", "+fct_call_attempts"]
-    done = dbtRunner().invoke(["--quiet", *builds.arguments(full_refresh=True), *models_alone])
+    done = dbtRunner().invoke(["--quiet", *builds.arguments(home, full_refresh=True), *models_alone])
     if not done.success:
         raise SystemExit(f"the build failed: {done.exception}")
     models = {

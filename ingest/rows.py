@@ -220,7 +220,15 @@ def _stored(name: str, type_: pa.DataType, text: str) -> str:
         # An address may carry a key or a password.
         cleaned = f"regexp_replace(regexp_replace({text}, '[?#].*$', ''), '//[^/@]*@', '//')"
         text = f"case when regexp_matches({text}, '[?#@]') then {cleaned} else {text} end"
+    if name in _PATH_IDS:
+        # Azure writes the path of one resource in changing letter case; bills, links and events must agree on it.
+        is_path = f"regexp_matches({text}, '^/(subscriptions|providers)/', 'i')"
+        text = f"case when {is_path} then lower({text}) else {text} end"
     return f"nullif({text}, '')"
+
+
+_PATH_IDS = ("resource_id", "commitment_discount_id", "capacity_reservation_id")
+"""Ids that are paths of Azure's resource manager, which mean the same in any letter case."""
 
 
 def _type(contract: Contract, name: str) -> pa.DataType:

@@ -1,4 +1,4 @@
-"""pertask.yml: the sources to ingest, and the limits of what a run may quarantine.
+"""pertask.yml: the sources to ingest, how GPU bills are shared out, and the limits of what a run may quarantine.
 
 ``load_config`` checks the whole file and raises one ConfigError that lists every problem with its line and column.
 """
@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ingest.runner import IngestRequest
 
 __all__ = [
+    "Allocation",
     "Config",
     "ConfigError",
     "Limits",
@@ -167,6 +168,29 @@ class Limits(_Model):
     quarantined_ratio: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.01
 
 
+class Allocation(_Model):
+    """How GPU bills are shared out; a change recomputes everything.
+
+    Attributes:
+        weights: what the calls in flight on a GPU share its active dollars by: ``time`` or ``tokens``.
+        idle: who carries idle dollars in fully_loaded_cost_usd: the calls of the same GPU and day ``by_use`` or
+            ``even``, or nobody but the ``owner`` of the GPU.
+        gpu_share_of_node_ratio: share of a machine's price that its GPUs carry, above 0, up to 1.
+    """
+
+    weights: Literal["time", "tokens"] = "time"
+    idle: Literal["by_use", "even", "owner"] = "by_use"
+    gpu_share_of_node_ratio: Annotated[float, Field(strict=True, gt=0, le=1)] = 1
+
+    def variables(self) -> dict[str, str | float]:
+        """The dbt variables that these settings are."""
+        return {
+            "allocation_weights": self.weights,
+            "allocation_idle": self.idle,
+            "gpu_share_of_node_ratio": self.gpu_share_of_node_ratio,
+        }
+
+
 @dataclass(frozen=True)
 class Undelivered:
     """A configured source whose path holds no file yet."""
@@ -179,6 +203,7 @@ class Config(_Model):
     """A checked pertask.yml; without the file, no sources and the default limits."""
 
     sources: Annotated[dict[Text, Source], BeforeValidator(_absent_is_empty)] = {}
+    allocation: Annotated[Allocation, BeforeValidator(_absent_is_empty)] = Allocation()
     limits: Annotated[Limits, BeforeValidator(_absent_is_empty)] = Limits()
 
     def requests(self, home: Home) -> list[IngestRequest]:
@@ -276,6 +301,7 @@ def _lines(path: Path, document: Any, error: ValidationError) -> Iterator[str]:
 def _keys_at(loc: tuple) -> list[str]:
     """The keys that may stand at a place of the file."""
     model: type[BaseModel] = {
+        "allocation": Allocation,
         "limits": Limits,
         "sources": TokenConvention if "token_convention" in loc[2:] else Source,
     }.get(loc[0] if loc else "", Config)

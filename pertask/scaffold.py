@@ -38,6 +38,16 @@ sources:
   #   # this file. A change recomputes everything.
   #   precedence: 2
 
+# How GPU bills are shared out. A change recomputes everything.
+allocation:
+  # The calls in flight on a GPU share its active dollars by time (each instant evenly among them) or by tokens.
+  weights: time
+  # Who carries idle dollars in fully_loaded_cost_usd: the calls of the same GPU and day by_use (by their cost) or even
+  # (each alike), or nobody but the owner of the GPU. In cost_usd nobody does.
+  idle: by_use
+  # Share of a machine's price that its GPUs carry; the rest is other cost on the invoice.
+  gpu_share_of_node_ratio: 1
+
 # A run ends with exit code 3 when more of its new rows than this share were quarantined (0 to 1).
 limits:
   quarantined_ratio: 0.01

@@ -41,6 +41,7 @@ FORMATS = (
     "resource_links",
     "tasks",
     "litellm_prices",
+    "skypilot_catalog",
 )
 """Formats in the order in which ``auto`` asks them."""
 

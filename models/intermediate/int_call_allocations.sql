@@ -1,7 +1,7 @@
 {{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
 
 {%- set by_tokens = var('allocation_weights') == 'tokens' %}
-{%- set call = ['source', 'call_id', 'attempt_number', 'call_date'] %}
+{%- set is_idle_even = var('allocation_idle') == 'even' %}
 
 with call_hours as (
     select * from {{ ref('int_call_hours') }}
@@ -67,11 +67,14 @@ gpu_lanes as (
     from gpu_pools
 ),
 
--- one row per lane, hour and call on it
+-- one row per lane, hour and call on it, under its short name
 lane_calls as (
     select
-        call_hours.*,
         lane_pools.lane_id,
+        call_hours.hour_at,
+        call_hours.pool_id,
+        call_hours.call_position,
+        call_hours.token_weight,
         coalesce(lane_hours.share, 0) as share
     from call_hours
     inner join lane_pools on call_hours.hour_at = lane_pools.hour_at and call_hours.pool_id = lane_pools.pool_id
@@ -88,7 +91,8 @@ lanes as (
         lane_id,
         hour_at,
         sum(share) as lane_share,
-        sum(token_weight) as lane_tokens
+        sum(token_weight) as lane_tokens,
+        count(*) as lane_call_count
     from lane_calls
     group by lane_id, hour_at
 ),
@@ -134,27 +138,88 @@ gpu_lane_costs as (
     ) }}
 ),
 
+gpu_days as (
+    select
+        usage_date,
+        resource_id,
+        gpu_key,
+        sum(idle_usd) as idle_usd
+    from gpu_costs
+    group by usage_date, resource_id, gpu_key
+),
+
+-- the idle dollars of a GPU's day go to the lanes and hours in which calls ran on it, by their cost or by their number
+idle_weights as (
+    select
+        gpu_lane_costs.*,
+        gpu_days.idle_usd,
+        case
+            when {{ is_idle_even | string | lower }} then {{ whole_number('lanes.lane_call_count') }}
+            else {{ to_money_units('greatest(gpu_lane_costs.lane_usd, 0)') }}
+        end as idle_weight
+    from gpu_lane_costs
+    inner join gpu_days
+        on
+            gpu_lane_costs.gpu_key = gpu_days.gpu_key
+            and gpu_lane_costs.resource_id = gpu_days.resource_id
+            and gpu_lane_costs.usage_date = gpu_days.usage_date
+    inner join lanes on gpu_lane_costs.lane_id = lanes.lane_id and gpu_lane_costs.hour_at = lanes.hour_at
+    where gpu_lane_costs.lane_usd > 0 and '{{ var('allocation_idle') }}' != 'owner'
+),
+
+gpu_lane_idle as (
+    select * from {{ split_money(
+        'idle_weights',
+        keep=['hour_at', 'lane_id'],
+        within=['gpu_key', 'resource_id', 'usage_date'],
+        weight='idle_weight',
+        order_by=['hour_at', 'lane_id', 'gpu_part'],
+        money={'lane_idle_usd': 'idle_usd'},
+    ) }}
+),
+
+lane_idle as (
+    select
+        lane_id,
+        hour_at,
+        sum(lane_idle_usd) as lane_idle_usd
+    from gpu_lane_idle
+    group by lane_id, hour_at
+),
+
 -- the grain changes: one row per lane and hour
 lane_costs as (
     select
-        gpu_lane_costs.lane_id,
-        gpu_lane_costs.hour_at,
+        lanes.lane_id,
+        lanes.hour_at,
         lanes.lane_share,
         lanes.lane_tokens,
+        lanes.lane_call_count,
+        lane_idle.lane_idle_usd,
         sum(gpu_lane_costs.lane_usd) as lane_usd,
-        sum(gpu_lane_costs.lane_energy) as lane_energy,
+        {{ to_kwh('sum(gpu_lane_costs.lane_energy)') }} as lane_energy_kwh,
         bool_or(gpu_lane_costs.is_provisional) as is_provisional
     from gpu_lane_costs
     inner join lanes on gpu_lane_costs.lane_id = lanes.lane_id and gpu_lane_costs.hour_at = lanes.hour_at
-    group by gpu_lane_costs.lane_id, gpu_lane_costs.hour_at, lanes.lane_share, lanes.lane_tokens
+    left join lane_idle on lanes.lane_id = lane_idle.lane_id and lanes.hour_at = lane_idle.hour_at
+    group by
+        lanes.lane_id, lanes.hour_at, lanes.lane_share, lanes.lane_tokens, lanes.lane_call_count,
+        lane_idle.lane_idle_usd
 ),
 
 -- time in flight decides (tokens, where that is chosen); what has no time weighs by its tokens, what has neither alike
 weighed_calls as (
     select
-        lane_calls.*,
+        lane_calls.lane_id,
+        lane_calls.hour_at,
+        lane_calls.pool_id,
+        lane_calls.call_position,
+        lane_calls.token_weight,
         lane_costs.lane_usd,
-        lane_costs.lane_energy,
+        lane_costs.lane_idle_usd,
+        lane_costs.lane_energy_kwh,
+        lane_costs.lane_tokens,
+        lane_costs.lane_call_count,
         lane_costs.is_provisional,
         case
             {% if by_tokens -%}
@@ -166,129 +231,62 @@ weighed_calls as (
             {%- endif %}
             else 1
         end as weight,
-        {{ share_money('abs(lane_costs.lane_usd)', 'lane_calls.token_weight', 'lane_costs.lane_tokens') }}
-        * case when lane_costs.lane_usd < 0 then -1 else 1 end as token_share_usd
+        case
+            {% if by_tokens -%}
+            when lane_costs.lane_tokens > 0 then lane_costs.lane_tokens
+            when lane_costs.lane_share > 0 then lane_costs.lane_share
+            {%- else -%}
+            when lane_costs.lane_share > 0 then lane_costs.lane_share
+            when lane_costs.lane_tokens > 0 then lane_costs.lane_tokens
+            {%- endif %}
+            else lane_costs.lane_call_count
+        end as lane_weight
     from lane_calls
     inner join lane_costs on lane_calls.lane_id = lane_costs.lane_id and lane_calls.hour_at = lane_costs.hour_at
 ),
 
-call_costs as (
-    select * from {{ split_money(
-        'weighed_calls',
-        keep=['usage_date', 'hour_at', 'pool_kind', 'lane_id', 'call_position', 'token_share_usd', 'is_provisional'] + call,
-        within=['lane_id', 'hour_at'],
-        weight='weight',
-        order_by=['source', 'call_id', 'attempt_number', 'call_date'],
-        money={'cost_usd': 'lane_usd'},
-        counts={'energy_microwatt_hours': 'lane_energy'},
-    ) }}
-),
-
--- the idle dollars of a GPU's day go to the lanes on which it worked on that day
-gpu_lane_days as (
+lined_up as (
     select
-        usage_date,
-        resource_id,
-        gpu_key,
-        lane_id,
-        greatest(sum(lane_usd), 0) as lane_usd
-    from gpu_lane_costs
-    group by usage_date, resource_id, gpu_key, lane_id
-),
-
-gpu_days as (
-    select
-        usage_date,
-        resource_id,
-        gpu_key,
-        sum(idle_usd) as idle_usd
-    from gpu_costs
-    group by usage_date, resource_id, gpu_key
-),
-
-idle_weights as (
-    select
-        gpu_lane_days.*,
-        gpu_days.idle_usd,
-        {{ to_money_units('gpu_lane_days.lane_usd') }} as weight
-    from gpu_lane_days
-    inner join gpu_days
-        on
-            gpu_lane_days.gpu_key = gpu_days.gpu_key
-            and gpu_lane_days.resource_id = gpu_days.resource_id
-            and gpu_lane_days.usage_date = gpu_days.usage_date
-    where gpu_lane_days.lane_usd > 0
-),
-
-gpu_lane_idle as (
-    select * from {{ split_money(
-        'idle_weights',
-        keep=['usage_date', 'resource_id', 'gpu_key', 'lane_id'],
-        within=['gpu_key', 'resource_id', 'usage_date'],
-        weight='weight',
-        order_by=['lane_id'],
-        money={'lane_idle_usd': 'idle_usd'},
-    ) }}
-),
-
-lane_idle_days as (
-    select
-        usage_date,
-        lane_id,
-        sum(lane_idle_usd) as lane_idle_usd
-    from gpu_lane_idle
-    group by usage_date, lane_id
-),
-
-loaded_calls as (
-    select
-        call_costs.*,
-        -- idle that is left to the GPU's owner is on no call
-        case when '{{ var('allocation_idle') }}' != 'owner' then lane_idle_days.lane_idle_usd end as lane_idle_usd,
-        {% if var('allocation_idle') == 'even' -%}
-        -- a call over several hours of a day counts once
-        case
-            when
-                row_number() over (
-                    partition by
-                        call_costs.lane_id, call_costs.usage_date, {{ call | join(', ') }}
-                    order by call_costs.hour_at
-                ) = 1
-                then 1
-            else 0
-        end as idle_weight
-        {%- else -%}
-        greatest({{ to_money_units('call_costs.cost_usd') }}, 0) as idle_weight
-        {%- endif %}
-    from call_costs
-    left join lane_idle_days
-        on call_costs.lane_id = lane_idle_days.lane_id and call_costs.usage_date = lane_idle_days.usage_date
-),
-
-fully_loaded as (
-    select * from {{ split_money(
-        'loaded_calls',
-        keep=[
-            'usage_date', 'hour_at', 'pool_kind', 'lane_id', 'cost_usd', 'token_share_usd', 'energy_microwatt_hours',
-            'is_provisional',
-        ] + call,
-        within=['lane_id', 'usage_date'],
-        weight='idle_weight',
-        order_by=['hour_at', 'source', 'call_id', 'attempt_number', 'call_date'],
-        money={'idle_share_usd': 'lane_idle_usd'},
-    ) }}
+        *,
+        sum(weight) over lane as weight_up_to,
+        row_number() over lane as calls_up_to
+    from weighed_calls
+    window lane as (
+        partition by lane_id, hour_at
+        order by pool_id, call_position
+        rows between unbounded preceding and current row
+    )
 )
 
 -- one row per call, lane and hour
 select
-    usage_date,
-    hour_at,
-    {{ call | join(',\n    ') }},
-    lane_id,
-    case when pool_kind = 'deployment' then 'deployment' else 'replica' end as allocation_grain,
-    cost_usd,
-    idle_share_usd,
-    token_share_usd,
-    energy_microwatt_hours,
-    is_provisional
-from fully_loaded
+    call_hours.usage_date,
+    call_hours.hour_at,
+    call_hours.source,
+    call_hours.call_id,
+    call_hours.attempt_number,
+    call_hours.call_date,
+    lined_up.lane_id,
+    case when call_hours.pool_kind = 'deployment' then 'deployment' else 'replica' end as allocation_grain,
+    {{ running_share('lined_up.lane_usd', 'lined_up.weight_up_to', 'lined_up.weight', 'lined_up.lane_weight') }}
+        as cost_usd,
+    {% if is_idle_even -%}
+    {{ running_share('lined_up.lane_idle_usd', 'lined_up.calls_up_to', '1', 'lined_up.lane_call_count') }}
+    {%- else -%}
+    {{ running_share('lined_up.lane_idle_usd', 'lined_up.weight_up_to', 'lined_up.weight', 'lined_up.lane_weight') }}
+    {%- endif %}
+        as idle_share_usd,
+    -- a cross-check in floating point, and in no sum
+    cast(
+        cast(lined_up.lane_usd as double) * {{ safe_divide('lined_up.token_weight', 'lined_up.lane_tokens') }}
+        as decimal(38, 12)
+    ) as token_share_usd,
+    {{ running_share('lined_up.lane_energy_kwh', 'lined_up.weight_up_to', 'lined_up.weight', 'lined_up.lane_weight') }}
+        as energy_kwh,
+    lined_up.is_provisional
+from lined_up
+inner join call_hours
+    on
+        lined_up.hour_at = call_hours.hour_at
+        and lined_up.pool_id = call_hours.pool_id
+        and lined_up.call_position = call_hours.call_position

@@ -27,6 +27,7 @@ PROJECT = Path(__file__).parents[2]
 _CODE = ("models/**/*.sql", "macros/**/*.sql", "dbt_project.yml")
 _PARSED = (*_CODE, "models/**/*.yml", "models/**/*.md", "seeds/*", "tests/sql/*.sql", "profiles.yml")
 _HASH_FILE = "code_hash"
+_VARIABLES_FILE = "variables.json"
 _BUILD_FILE = "build.json"
 
 
@@ -76,10 +77,11 @@ def prepare(home: Home, *, full_refresh: bool = False, dates: tuple[date, date] 
     from pertask.config import load_config
 
     company = load_company(home)
-    precedences = load_config(home, with_mappings=False).precedences()
+    config = load_config(home, with_mappings=False)
+    precedences, variables = config.precedences(), json.dumps(config.allocation.variables())
     home.warehouse.mkdir(parents=True, exist_ok=True)
     code_hash = _hash(_CODE)
-    reason = _full_refresh_reason(home, code_hash, precedences, full_refresh)
+    reason = _full_refresh_reason(home, code_hash, precedences, variables, full_refresh)
     unfinished = _unfinished_file(home)
     was_unfinished = unfinished.exists()
     info = write_snapshot(
@@ -94,6 +96,7 @@ def prepare(home: Home, *, full_refresh: bool = False, dates: tuple[date, date] 
         tables={"sources": _sources(precedences), **published_tables(home)},
     )
     (home.snapshot / _HASH_FILE).write_text(code_hash, encoding="ascii")
+    (home.snapshot / _VARIABLES_FILE).write_text(variables, encoding="ascii")
     unfinished.write_text(info.build_id, encoding="ascii")
     causes = (*info.reasons, *(["the last build did not finish"] if was_unfinished and not reason else []))
     build = Build(info.build_id, bool(reason), reason, info.batches_changed, causes)
@@ -133,10 +136,11 @@ def check_finished(home: Home) -> None:
         )
 
 
-def arguments(*, full_refresh: bool) -> list[str]:
+def arguments(home: Home, *, full_refresh: bool) -> list[str]:
     """What dbt is called with: models, seeds and their tests in order; a failed test holds back what comes after."""
+    variables = (home.snapshot / _VARIABLES_FILE).read_text(encoding="ascii")
     extra = ["--full-refresh"] if full_refresh else []
-    return ["build", "--exclude-resource-type", "unit_test", *extra]
+    return ["build", "--exclude-resource-type", "unit_test", "--vars", variables, *extra]
 
 
 def environment(home: Home) -> dict[str, str]:
@@ -202,7 +206,9 @@ def audit(home: Home) -> Audit:
     return Audit(passed, tuple(failures), tuple(warnings))
 
 
-def _full_refresh_reason(home: Home, code_hash: str, precedences: dict[str, int], requested: bool) -> str:
+def _full_refresh_reason(
+    home: Home, code_hash: str, precedences: dict[str, int], variables: str, requested: bool
+) -> str:
     if requested:
         return "requested"
     if not home.warehouse_file.exists():
@@ -212,6 +218,9 @@ def _full_refresh_reason(home: Home, code_hash: str, precedences: dict[str, int]
         return "no earlier build succeeded"
     if last.read_text(encoding="ascii") != code_hash:
         return "the models changed"
+    last = home.last_snapshot / _VARIABLES_FILE
+    if not last.exists() or last.read_text(encoding="ascii") != variables:
+        return "the allocation in pertask.yml changed"
     if _has_other_order(home, precedences):
         return "the precedence of sources in pertask.yml changed"
     if _has_lost_files(home):

@@ -22,6 +22,7 @@ _TOTALS = (
     ("unit_economics.retry_overhead_daily", "usage_date", "total_cost_usd"),
     ("capacity.idle_dollars_daily", "usage_date", "effective_cost_usd"),
     ("capacity.idle_dollars_daily", "usage_date", "idle_usd"),
+    ("quality.invoice_walk_monthly", "billing_month", "invoice_usd"),
 )
 _COLUMNS = {
     "published_totals": {"mart": "varchar", "measure": "varchar", "total_date": "date", "amount": _MONEY},

@@ -26,7 +26,7 @@ def build(home: Home, *, full_refresh: bool = False, is_tested: bool = True) -> 
     prepared = builds.prepare(home, full_refresh=full_refresh)
     if prepared.is_needed:
         untested = [] if is_tested else ["--exclude-resource-type", "test"]
-        run_dbt(home, *builds.arguments(full_refresh=prepared.full_refresh), *untested)
+        run_dbt(home, *builds.arguments(home, full_refresh=prepared.full_refresh), *untested)
     builds.accept(home)
     return prepared
 

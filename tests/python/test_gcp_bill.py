@@ -8,9 +8,8 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.lib import builds
 from pertask.home import Home
-from tests.python.building import build, ingest_sources, run_dbt
+from tests.python.building import build, ingest_sources
 from tests.python.conftest import write_json_lines
 from tests.python.ingest.formats.test_gcp_billing import CORE, GPU, RAM, credit, record
 
@@ -124,7 +123,9 @@ def test_every_part_of_the_invoice_has_a_name(tmp_path: Path) -> None:
         (date(2026, 9, 1), Decimal("0.1"), 0, 0, 0, 0, 0, 0, Decimal("0.1"), 8),
     ]
 
-    run_dbt(home, *builds.arguments(full_refresh=True), "--vars", "{gpu_share_of_node_ratio: 0.95}")
+    with home.config_file.open("a", encoding="utf-8") as config:
+        config.write("\nallocation: {gpu_share_of_node_ratio: 0.95}\n")
+    assert build(home).full_refresh
     august, september = rows(WALK)
     # 0.95 of 170.2, and 8.51 beside the storage; the invoice stays what it is
     assert august[1:3] == (Decimal("161.69"), Decimal("9.5100001"))

@@ -1,5 +1,5 @@
 -- By day: what calls were given, what no call explains and what was idle are what samples say that the GPUs of the bill
--- drew, to the last microwatt-hour; and calls carry no more energy than their GPUs have for them.
+-- drew, exactly.
 with billed_gpus as (
     select distinct
         hour_at,
@@ -26,7 +26,7 @@ sampled as (
 allocated as (
     select
         usage_date,
-        {{ to_kwh('sum(energy_microwatt_hours)') }} as call_kwh
+        sum(energy_kwh) as call_kwh
     from {{ ref('int_call_allocations') }}
     where {{ in_tested_dates('usage_date') }}
     group by usage_date

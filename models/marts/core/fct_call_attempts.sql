@@ -46,7 +46,7 @@ allocated as (
         min(allocation_grain) as allocation_grain,
         sum(cost_usd) as cost_usd,
         sum(coalesce(idle_share_usd, 0)) as idle_share_usd,
-        {{ to_kwh('sum(energy_microwatt_hours)') }} as energy_kwh,
+        sum(energy_kwh) as energy_kwh,
         bool_or(is_provisional) as is_provisional
     from allocations
     group by source, call_id, attempt_number, call_date

@@ -7,6 +7,26 @@ with days as (
     select * from {{ ref('int_invoice_days') }}
 ),
 
+lines as (
+    select * from {{ ref('int_bill_lines') }}
+),
+
+-- one row per invoice: closed once every line that says something says so, and what is the newest delivery of it
+deliveries as (
+    select
+        source,
+        billing_account_id,
+        billing_period_start,
+        billing_currency,
+        case
+            when count(case when billing_period_status = 'Open' then 1 end) > 0 then 'Open'
+            when count(case when billing_period_status = 'Closed' then 1 end) > 0 then 'Closed'
+        end as period_status,
+        max(delivered_at) as delivered_at
+    from lines
+    group by source, billing_account_id, billing_period_start, billing_currency
+),
+
 -- the grain changes: one row per source, billing account, billing period and currency
 invoices as (
     select
@@ -22,6 +42,20 @@ invoices as (
         cast(sum({{ part }}) as decimal(38, 12)) as {{ part }} {%- endfor %}
     from days
     group by source, billing_account_id, billing_period_start, billing_currency
+),
+
+told as (
+    select
+        invoices.*,
+        deliveries.period_status,
+        deliveries.delivered_at
+    from invoices
+    left join deliveries
+        on
+            invoices.source = deliveries.source
+            and invoices.billing_account_id is not distinct from deliveries.billing_account_id
+            and invoices.billing_period_start = deliveries.billing_period_start
+            and invoices.billing_currency = deliveries.billing_currency
 )
 
 select
@@ -30,6 +64,8 @@ select
     billing_period_start,
     cast(date_trunc('month', billing_period_start) as date) as billing_month,
     billing_currency,
+    period_status,
+    delivered_at,
     -- an invoice of which nothing could be converted has no amount in USD; it is not free
     {%- for part in parts %}
     case when unconverted_line_count < line_count then {{ part }} end as {{ part }},
@@ -42,4 +78,4 @@ select
     invoice_amount,
     line_count,
     unconverted_line_count
-from invoices
+from told

@@ -26,6 +26,34 @@ gpu_costs as (
     select * from {{ ref('idle_dollars_daily') }}
 ),
 
+invoices as (
+    select * from {{ ref('invoice_walk_monthly') }}
+),
+
+-- one row per month and what touched it
+month_reasons as (
+    select distinct
+        cast(date_trunc('month', usage_date) as date) as total_date,
+        reasons
+    from touched_dates
+),
+
+-- why totals of days move, and totals of months
+causes as (
+    select
+        false as is_monthly,
+        usage_date as total_date,
+        reasons
+    from touched_dates
+    union all
+    select
+        true as is_monthly,
+        total_date,
+        string_agg(reasons, '; ') as reasons
+    from month_reasons
+    group by total_date
+),
+
 -- one row per mart, measure and date, as the last publication has them
 totals as (
     select
@@ -59,6 +87,14 @@ totals as (
         cast(sum(idle_usd) as decimal(38, 12)) as amount
     from gpu_costs
     group by usage_date
+    union all
+    select
+        'quality.invoice_walk_monthly' as mart,
+        'invoice_usd' as measure,
+        billing_month as total_date,
+        cast(sum(invoice_usd) as decimal(38, 12)) as amount
+    from invoices
+    group by billing_month
 ),
 
 -- a date that nobody has seen yet is news and no restatement
@@ -71,14 +107,17 @@ moved as (
         published.total_date,
         published.amount as old_amount,
         totals.amount as new_amount,
-        coalesce(touched_dates.reasons, 'unknown') as cause
+        coalesce(causes.reasons, 'unknown') as cause
     from published
     left join totals
         on
             published.mart = totals.mart
             and published.measure = totals.measure
             and published.total_date = totals.total_date
-    left join touched_dates on published.total_date = touched_dates.usage_date
+    left join causes
+        on
+            published.total_date = causes.total_date
+            and causes.is_monthly = (published.mart = 'quality.invoice_walk_monthly')
     cross join build
     where published.amount is distinct from totals.amount
 ),

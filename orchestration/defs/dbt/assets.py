@@ -69,7 +69,7 @@ def warehouse_assets(home: Home, manifest: Path) -> dg.AssetsDefinition:
     def warehouse() -> Iterator:
         build = builds.prepared(home)
         # where nothing changed, what the last run made and found still holds, and is told again
-        succeeded = not build.is_needed or dbt.run(home, builds.arguments(full_refresh=build.full_refresh))
+        succeeded = not build.is_needed or dbt.run(home, builds.arguments(home, full_refresh=build.full_refresh))
         yield from dbt.events(home, dbt.load_manifest(manifest))
         if not succeeded:
             raise dg.Failure(f"dbt failed; see {home.logs / 'dbt_output.log'}", allow_retries=False)

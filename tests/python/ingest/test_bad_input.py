@@ -425,7 +425,7 @@ def secret_spend_logs(folder: Path) -> None:
 
 
 def secret_bills(folder: Path) -> None:
-    rows = [bill_line(x_note=MARKER), bill_line(BilledCost=MARKER), bill_line(ChargePeriodStart=MARKER, note=MARKER)]
+    rows = [bill_line(note=MARKER), bill_line(BilledCost=MARKER), bill_line(ChargePeriodStart=MARKER, note=MARKER)]
     write_csv(folder / "bill" / "part.csv", rows)
     record = test_gcp_billing.record
     records = [record(note=MARKER), record(cost=MARKER, credits=[MARKER]), record(invoice={"month": MARKER})]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -103,9 +104,22 @@ def test_requested_dates_are_added(home: Home) -> None:
     assert BuildConfig().dates() is None
 
 
-def test_how_dbt_is_called() -> None:
-    assert builds.arguments(full_refresh=False) == ["build", "--exclude-resource-type", "unit_test"]
-    assert builds.arguments(full_refresh=True)[-1] == "--full-refresh"
+def test_how_dbt_is_called(home: Home) -> None:
+    home.config_file.write_text("allocation: {idle: even}\n", encoding="utf-8")
+    builds.prepare(home)
+    *command, variables = builds.arguments(home, full_refresh=False)
+    assert command == ["build", "--exclude-resource-type", "unit_test", "--vars"]
+    expected = {"allocation_weights": "time", "allocation_idle": "even", "gpu_share_of_node_ratio": 1}
+    assert json.loads(variables) == expected
+    assert builds.arguments(home, full_refresh=True)[-1] == "--full-refresh"
+
+
+def test_another_allocation_forces_a_full_refresh(home: Home) -> None:
+    builds.prepare(home)
+    succeed(home)
+    assert not builds.prepare(home).full_refresh
+    home.config_file.write_text("allocation: {weights: tokens}\n", encoding="utf-8")
+    assert builds.prepare(home).reason == "the allocation in pertask.yml changed"
 
 
 def test_a_file_of_the_last_build_that_is_gone_forces_a_full_refresh(home: Home) -> None:

@@ -112,6 +112,213 @@ def test_focus_1_0_without_the_later_columns_and_1_3_with_columns_that_nothing_r
     assert result.message == "part.csv: columns not read: AllocatedRatio"
 
 
+def test_focus_1_4_without_the_provider_that_1_3_deprecated(tmp_path, lake_rows):
+    line = bill_line(
+        ServiceProviderName="Lambda",
+        HostProviderName="Equinix",
+        InvoiceIssuerName="Lambda Inc.",
+        InvoiceDetailId="d-1",
+        CommitmentProgramEligibilityDetails="{}",
+    )
+    del line["ProviderName"]
+    result = bring(tmp_path, write_csv(tmp_path / "bill" / "part.csv", [line]))
+
+    names = "provider_name, publisher_name, invoice_issuer_name, billing_period_status"
+    assert lake_rows("bill_lines", names) == [("Lambda", None, "Lambda Inc.", None)]
+    assert result.message == ""
+
+
+def period(status: str, **changes: str) -> dict[str, str]:
+    """A row of FOCUS 1.4's dataset Billing Period."""
+    return {
+        "BillingPeriodStart": "2026-08-01T00:00:00Z",
+        "BillingPeriodEnd": "2026-09-01T00:00:00Z",
+        "BillingPeriodStatus": status,
+        "BillingPeriodCreated": "2026-08-01T00:00:00Z",
+        "BillingPeriodLastUpdated": "2026-09-05T00:00:00Z",
+        "InvoiceIssuerName": "AWS Inc.",
+        **changes,
+    }
+
+
+def test_focus_1_4_says_which_periods_are_closed_in_a_file_beside_the_lines(tmp_path, lake_rows):
+    july = {"BillingPeriodStart": "2026-07-01T00:00:00Z", "BillingPeriodEnd": "2026-08-01T00:00:00Z"}
+    june = {"BillingPeriodStart": "2026-06-01T00:00:00Z", "BillingPeriodEnd": "2026-07-01T00:00:00Z"}
+    lines = [
+        bill_line(ResourceId="i-august", InvoiceIssuerName="AWS Inc."),
+        bill_line(ResourceId="i-july", InvoiceIssuerName="aws inc.", **july),
+        bill_line(ResourceId="i-other", InvoiceIssuerName="A reseller", **july),
+        bill_line(ResourceId="i-june", InvoiceIssuerName="AWS Inc.", **june),
+    ]
+    periods = [
+        period("Open"),
+        period("Open", **july, BillingPeriodLastUpdated="2026-08-01T00:00:00Z"),
+        period("closed", **july | {"BillingPeriodStart": "2026-07-01 00:00:00"}),
+        period("Closing", **june),
+    ]
+    write_csv(tmp_path / "bill" / "lines.csv", lines)
+    write_csv(tmp_path / "bill" / "periods.csv", periods)
+    result = bring(tmp_path, tmp_path / "bill")
+
+    assert (result.format, result.rows_read, result.rows_loaded) == ("focus", 4, 4)
+    assert result.message == "periods.csv: 1 billing periods are neither Open nor Closed"
+    assert lake_rows("bill_lines", "resource_id, billing_period_status") == [
+        ("i-august", "Open"),
+        ("i-july", "Closed"),
+        ("i-june", None),
+        ("i-other", None),
+    ]
+
+
+def test_a_period_that_is_closed_is_a_new_delivery_of_its_lines(tmp_path, lake_rows):
+    issued = bill_line(InvoiceIssuerName="AWS Inc.")
+    for status in ("Open", "Closed"):
+        folder = tmp_path / status
+        write_csv(folder / "lines.csv", [issued])
+        write_csv(folder / "periods.csv", [period(status)])
+        assert bring(tmp_path, folder).state == "committed"
+
+    assert lake_rows("bill_lines", "billing_period_status, count(distinct line_id) over ()") == [
+        ("Closed", 1),
+        ("Open", 1),
+    ]
+
+
+def test_periods_without_lines_and_datasets_that_are_not_read(tmp_path, lake_rows):
+    write_csv(tmp_path / "alone" / "periods.csv", [period("Open")])
+    alone = bring(tmp_path, tmp_path / "alone")
+    assert (alone.state, alone.rows_read) == ("committed", 0)
+    assert alone.message == "periods.csv: billing periods without their lines beside them; nothing to load"
+
+    write_csv(tmp_path / "bill" / "lines.csv", [bill_line()])
+    write_csv(tmp_path / "bill" / "commitments.csv", [{"ContractCommitmentId": "c", "ContractId": "k"}])
+    detail = {"InvoiceDetailId": "d", "InvoiceIssueStatus": "Issued", "BilledCost": "2.10", "ChargeCategory": "Usage"}
+    write_csv(tmp_path / "bill" / "invoice.csv", [detail | {"BillingPeriodStart": "2026-08-01T00:00:00Z"}])
+    result = bring(tmp_path, tmp_path / "bill")
+    assert (result.state, result.rows_read, result.rows_loaded) == ("committed", 1, 1)
+    assert result.message == (
+        "commitments.csv: a FOCUS dataset that is not read, left out; "
+        "invoice.csv: a FOCUS dataset that is not read, left out"
+    )
+
+
+def test_a_charge_that_the_vendor_splits_counts_once(tmp_path, lake_rows):
+    """As the specification's example has it: the machine's own line is 0 where all of it is split."""
+    none = {"BilledCost": "0.00", "EffectiveCost": "0.00", "ConsumedQuantity": "0", "AllocatedResourceId": ""}
+    parts = [
+        {"BilledCost": "144.00", "EffectiveCost": "120.00", "ConsumedQuantity": "12", "AllocatedResourceId": "pod-a"},
+        {"BilledCost": "86.40", "EffectiveCost": "72.00", "ConsumedQuantity": "7.2", "AllocatedResourceId": "pod-b"},
+        {"BilledCost": "57.60", "EffectiveCost": "48.00", "ConsumedQuantity": "4.8", "AllocatedResourceId": "pod-c"},
+    ]
+    lines = [bill_line(ResourceId="host-07", AllocatedMethodId="m", **part) for part in (none, *parts)]
+    result = bring(tmp_path, write_csv(tmp_path / "bill" / "part.csv", lines))
+
+    assert result.message == ""
+    found = lake_rows("bill_lines", "resource_id, billed_cost, effective_cost, consumed_quantity, line_id")
+    assert {resource for resource, *_ in found} == {"host-07"}
+    assert [sum(row[place] for row in found) for place in (1, 2, 3)] == [288, 240, 24]
+    assert len({line_id for *_, line_id in found}) == 4
+
+
+AZURE = {
+    "ProviderName": "Microsoft",
+    "ResourceId": "/subscriptions/AB-1/resourceGroups/RG-Ml/providers/Microsoft.Compute/virtualMachines/VM-1",
+    "CommitmentDiscountId": "/providers/Microsoft.Capacity/reservationOrders/AB/reservations/CD",
+    "BillingCurrency": "EUR",
+    "PricingCurrency": "USD",
+    "x_BillingExchangeRate": "0.9123",
+    "x_ResourceGroupName": "RG-Ml",
+    "x_SkuTerm": "",
+    "x_SkuMeterCategory": "NULL",
+    "x_SkuDetails": '{"VCPUs": 24, "ServiceType": "Standard_NC24ads_A100_v4"}',
+}
+
+
+def test_vendor_columns_are_kept_as_they_are_where_they_are_filled(one_line):
+    instance_type, kept = one_line("instance_type, vendor_columns", SkuPriceDetails="", **AZURE)
+    assert json.loads(kept) == {
+        "x_BillingExchangeRate": "0.9123",
+        "x_ResourceGroupName": "RG-Ml",
+        "x_SkuDetails": '{"VCPUs": 24, "ServiceType": "Standard_NC24ads_A100_v4"}',
+    }
+    assert instance_type == "Standard_NC24ads_A100_v4"
+
+
+def test_a_bill_without_vendor_columns_has_none(one_line):
+    assert one_line("vendor_columns") == (None,)
+
+
+def test_vendor_columns_of_parquet_and_of_parts_with_different_ones(tmp_path, lake_rows):
+    folder = tmp_path / "bill"
+    write_csv(folder / "part-0.csv", [bill_line(x_Team="A", x_Other="1")])
+    typed = bill_line(ResourceId="i-1") | {"x_team": "B", "x_Price": Decimal("1.50"), "x_Details": {"a": 1, "b": None}}
+    pq.write_table(pa.Table.from_pylist([typed]), folder / "part-1.parquet")
+    result = bring(tmp_path, folder)
+
+    assert result.message == ""
+    found = [json.loads(kept) for (kept,) in lake_rows("bill_lines", "vendor_columns")]
+    assert found == [
+        {"x_Team": "A", "x_Other": "1"},
+        {"x_Team": "B", "x_Price": "1.50", "x_Details": '{"a":1,"b":null}'},
+    ]
+
+
+def test_ids_of_azure_mean_the_same_in_any_case_and_those_of_others_do_not(tmp_path, lake_rows):
+    others = {"ResourceId": "projects/My-Project/VM", "CommitmentDiscountId": "arn:aws:savingsplans::1:Plan/X"}
+    bring(tmp_path, write_csv(tmp_path / "bill" / "part.csv", [bill_line(**AZURE), bill_line(**others)]))
+
+    assert lake_rows("bill_lines", "resource_id, commitment_discount_id, capacity_reservation_id") == [
+        (
+            "/subscriptions/ab-1/resourcegroups/rg-ml/providers/microsoft.compute/virtualmachines/vm-1",
+            "/providers/microsoft.capacity/reservationorders/ab/reservations/cd",
+            None,
+        ),
+        (*others.values(), None),
+    ]
+
+
+def test_a_link_names_the_machine_of_azure_as_the_bill_does(tmp_path, lake_rows):
+    bring(tmp_path, write_csv(tmp_path / "bill" / "part.csv", [bill_line(**AZURE)]))
+    link = {"hostname": "VM-1", "resource_id": AZURE["ResourceId"].upper()}
+    bring(tmp_path, write_csv(tmp_path / "links" / "links.csv", [link]))
+
+    [[billed]] = lake_rows("bill_lines", "resource_id")
+    assert lake_rows("resource_links", "hostname, resource_id") == [("VM-1", billed)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rate"),
+    [
+        ({}, Decimal("0.9123")),
+        # the rate leads from the pricing currency, which is not USD
+        ({"PricingCurrency": "EUR", "BillingCurrency": "GBP"}, None),
+        ({"PricingCurrency": ""}, None),
+        ({"BillingCurrency": "usd", "x_BillingExchangeRate": "1"}, None),
+        ({"x_BillingExchangeRate": "n/a"}, None),
+        ({"x_BillingExchangeRate": "0"}, None),
+    ],
+)
+def test_the_bills_own_exchange_rate(one_line, changes, rate):
+    assert one_line("billing_units_per_usd", **AZURE | changes) == (rate,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "unit"),
+    [
+        ({"ConsumedUnit": "Hours"}, "Hours"),
+        # declared a number: empty, or a number that is no unit
+        ({"ConsumedUnit": "", "PricingUnit": "Hours", "x_PricingBlockSize": "100"}, "Hours"),
+        ({"ConsumedUnit": "1.0", "PricingUnit": "Hours", "x_PricingBlockSize": "1"}, "Hours"),
+        # what nobody consumed has no unit
+        ({"ConsumedUnit": "", "PricingUnit": "Hours", "x_PricingBlockSize": "1", "ConsumedQuantity": ""}, None),
+        # elsewhere the pricing unit may count something else
+        ({"ConsumedUnit": "", "PricingUnit": "Units"}, None),
+    ],
+)
+def test_the_consumed_unit_that_azure_declares_a_number(one_line, changes, unit):
+    assert one_line("consumed_unit", **changes) == (unit,)
+
+
 def test_closed_lists_in_the_spellings_of_exports(one_line):
     found = one_line(
         "charge_category, charge_class, charge_frequency, pricing_category, commitment_discount_status, "
