@@ -20,6 +20,7 @@ lint: setup
 bench: setup
 	$(BIN)/python bench/spend_logs.py
 	$(BIN)/python bench/formats.py
+	$(BIN)/python bench/gpus.py
 
 setup: .venv/.installed
 
