@@ -219,13 +219,15 @@ def focus(first: date | None, last: date | None, output: Path | None, output_for
     )
     if done.model_charge_lines:
         click.echo(
-            f"left out: {done.model_charge_lines:,} bill lines of {dollars(done.model_charges_usd)} USD for tokens, which "
-            "the metered calls have already"
+            f"left out: {done.model_charge_lines:,} bill lines of {dollars(done.model_charges_usd)} USD for tokens, "
+            "which the metered calls have already"
         )
     if done.unpriced_attempts:
         click.echo(f"left out: {done.unpriced_attempts:,} attempts without a price; see quality.price_coverage_daily")
     if done.unconverted_lines:
         click.echo(f"left out: {done.unconverted_lines:,} bill lines without an exchange rate; see quality.findings")
+    if done.unconverted_hours:
+        click.echo(f"left out: {done.unconverted_hours:,} estimated GPU-hours without an exchange rate")
 
 
 @cli.group()

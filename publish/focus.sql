@@ -510,7 +510,7 @@ charges as (
         coalesce(machines.service_category, 'Compute') as ServiceCategory,
         machines.service_subcategory as ServiceSubcategory,
         machines.service_name as ServiceName,
-        coalesce(machines.billing_account_id, machines.source) as BillingAccountId,
+        coalesce(machines.billing_account_id, machines.source, 'unknown') as BillingAccountId,
         machines.billing_account_name as BillingAccountName,
         machines.billing_account_type as BillingAccountType,
         machines.sub_account_id as SubAccountId,

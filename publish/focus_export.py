@@ -52,6 +52,10 @@ select
         where billed_cost_usd is null and line_kind != 'model_charges' and usage_date between first_date and last_date
     ),
     (
+        select count(*) from core.fct_gpu_hours
+        where is_provisional and effective_cost_usd is null and usage_date between first_date and last_date
+    ),
+    (
         select count(*) from core.fct_bill_lines
         where line_kind = 'model_charges' and usage_date between first_date and last_date
     ),
@@ -75,6 +79,8 @@ class FocusExport:
     """attempts without a price: their cost is not known"""
     unconverted_lines: int
     """bill lines without an exchange rate: their cost in USD is not known"""
+    unconverted_hours: int
+    """estimated GPU-hours without an exchange rate, likewise"""
     model_charge_lines: int
     """bill lines of tokens, which the metered calls have already"""
     model_charges_usd: Decimal
@@ -141,7 +147,7 @@ def _write(connection: duckdb.DuckDBPyConnection, output_format: str, path: Path
         # Parquet has a type for moments in UTC.
         moments = "replace (" + ", ".join(f"{name} at time zone 'UTC' as {name}" for name in _MOMENTS) + ")"
     connection.execute(
-        f"copy (select * {moments} from temp.focus order by ChargePeriodStart, x_CostBasis, all) "
+        f"copy (select * {moments} from temp.focus order by ChargePeriodStart, columns(*)) "
         f"to {_literal(path)} ({options})"
     )
 
