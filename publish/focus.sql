@@ -422,7 +422,8 @@ charges as (
         cast(usage_date as timestamp) as ChargePeriodStart,
         'Usage' as ChargeCategory,
         case
-            when is_remainder then 'GPU time of calls that started on another day, less that of this day''s calls on another'
+            when is_remainder
+                then 'GPU time of calls that started on another day, less that of this day''s calls on another'
             else sku_name || ', self-hosted: calls of ' || team || ' for ' || task_type
         end as ChargeDescription,
         case when is_remainder then 0 when counts_tokens then tokens else calls end as ConsumedQuantity,
@@ -496,8 +497,8 @@ charges as (
         case when machines.region_id = gpu_days.region then machines.region_name end as RegionName,
         machines.availability_zone as AvailabilityZone,
         coalesce(machines.sku_id, machines.instance_type, gpu_days.gpu_model, 'GPU') as SkuId,
-        coalesce(machines.sku_id, machines.instance_type, gpu_days.gpu_model, 'GPU') || '/' || gpu_days.purchase_mode
-            as SkuPriceId,
+        coalesce(machines.sku_id, machines.instance_type, gpu_days.gpu_model, 'GPU')
+        || '/' || gpu_days.purchase_mode as SkuPriceId,
         coalesce(machines.sku_meter, 'GPU time') as SkuMeter,
         case
             when gpu_days.state != 'unused_commitment' then json_merge_patch(
