@@ -301,8 +301,9 @@ group_days as (
     group by usage_date
 ),
 
--- a call is on the day on which it starts, the hours that it uses may be on the next: a row with the difference, signed,
--- makes each day the day of its GPU-hours; over all days these rows add up to 0
+-- a call is on the day on which it starts, the hours that it uses may be on the next: a row with the difference,
+-- signed, makes each day the day of its GPU-hours. Over all days these rows add up to 0, but for what the weights of a
+-- sampled log round
 call_rows as (
     select * from call_groups
     union all by name
