@@ -108,7 +108,9 @@ def _links(rows: str) -> str:
 
 
 _AFTER_SCHEME = "regexp_replace(node.spec.providerID, '^[a-z]+:/+', '')"
-_GOOGLE_NUMBER = """nullif(json_extract_string(node.metadata.annotations, '$."container.googleapis.com/instance_id"'), '')"""
+_GOOGLE_NUMBER = """nullif(
+    json_extract_string(node.metadata.annotations, '$."container.googleapis.com/instance_id"'), ''
+)"""
 _RESOURCE = rf"""case
     when node.spec.providerID = '' then null
     when starts_with(node.spec.providerID, 'gce://') and {_GOOGLE_NUMBER} is not null then regexp_replace(
