@@ -4,7 +4,7 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: run test lint bench setup clean
+.PHONY: run test lint bench drill setup clean
 
 run: setup
 	$(BIN)/pertask demo .demo
@@ -20,6 +20,10 @@ lint: setup
 bench: setup
 	$(BIN)/python bench/spend_logs.py
 	$(BIN)/python bench/formats.py
+	$(BIN)/python bench/gpus.py
+
+drill: setup
+	$(BIN)/python -m pytest -m drill -rA
 
 setup: .venv/.installed
 

@@ -3,7 +3,7 @@
 Makes a week of CALLS (default 5,000,000) calls on 64 replicas, a machine with eight GPUs each, and SAMPLES (default
 20,000,000) GPU samples, brings them through ingest and the models, and prints what two groups of models took, by dbt's
 own timing, beside the shortest DuckDB SQL that answers the same question from the same tables: what each call cost
-(time slices, in floating point), and how long each GPU was active in each hour. Beside it: the peak memory of the build.
+(time slices, in floating point), and how long each GPU was active in each hour; and the peak memory of the build.
 """
 
 from __future__ import annotations
@@ -31,7 +31,13 @@ MAPPINGS = {
     "calls": """\
 contract: llm_calls
 format: parquet
-columns: {call_id: id, started_at: started_at, ended_at: ended_at, provider: "'vllm'", model: "'llama'", replica_id: replica}
+columns:
+  call_id: id
+  started_at: started_at
+  ended_at: ended_at
+  provider: "'vllm'"
+  model: "'llama'"
+  replica_id: replica
 """,
     "windows": """\
 contract: replica_windows
@@ -75,10 +81,11 @@ BY_HAND = {
         create temp table shared as
         with pieces as (
             select
-                row_number() over () as piece, replica_id, hour_at,
-                epoch_us(greatest(started_at, hour_at)) as first, epoch_us(least(ended_at, hour_at + interval 1 hour)) as last
+                row_number() over () as piece, source, call_id, attempt_number, replica_id, hour_at,
+                epoch_us(greatest(started_at, hour_at)) as first,
+                epoch_us(least(ended_at, hour_at + interval 1 hour)) as last
             from (
-                select replica_id, started_at, ended_at,
+                select source, call_id, attempt_number, replica_id, started_at, ended_at,
                     unnest(range(date_trunc('hour', started_at), ended_at, interval 1 hour)) as hour_at
                 from intermediate.int_call_attempts
             )
@@ -105,12 +112,19 @@ BY_HAND = {
             select replica_id, hour_at, piece, -sum(side * coalesce(share, 0)) as share
             from integrated group by replica_id, hour_at, piece
         ),
+        totals as (
+            select replica_id, hour_at, sum(share) as share from shares group by replica_id, hour_at
+        ),
         dollars as (
             select 'replica-' || substr(resource_id, 6) as replica_id, hour_at, sum(cast(called_usd as double)) as usd
             from intermediate.int_gpu_hours group by all
         )
-        select piece, usd * share / sum(share) over (partition by replica_id, hour_at) as cost_usd
-        from shares inner join dollars using (replica_id, hour_at)""",
+        select pieces.source, pieces.call_id, pieces.attempt_number, pieces.hour_at,
+            dollars.usd * shares.share / totals.share as cost_usd
+        from shares
+        inner join totals using (replica_id, hour_at)
+        inner join dollars using (replica_id, hour_at)
+        inner join pieces using (piece)""",
     "samples": """
         create temp table rolled as
         with timed as (
@@ -119,13 +133,16 @@ BY_HAND = {
                     lead(sampled_at) over (partition by gpu_uuid order by sampled_at)) as ends_at
             from staging.stg_gpu_samples
         ),
-        cut as (
+        hours as (
             select *, unnest(range(date_trunc('hour', sampled_at), ends_at, interval 1 hour)) as hour_at from timed
+        ),
+        cut as (
+            select *,
+                epoch_us(least(ends_at, hour_at + interval 1 hour)) - epoch_us(greatest(sampled_at, hour_at)) as present
+            from hours
         )
-        select gpu_uuid, hour_at, min(hostname) as hostname,
-            sum(epoch_us(least(ends_at, hour_at + interval 1 hour)) - epoch_us(greatest(sampled_at, hour_at))) as present,
-            sum(gr_engine_active
-                * (epoch_us(least(ends_at, hour_at + interval 1 hour)) - epoch_us(greatest(sampled_at, hour_at)))) as active
+        select gpu_uuid, hour_at, min(hostname) as hostname, sum(present) as present,
+            sum(gr_engine_active * present) as active
         from cut group by gpu_uuid, hour_at""",
 }
 
@@ -217,7 +234,7 @@ def main() -> None:
         models = build(folder)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         hand = by_hand(folder / "warehouse" / "pertask.duckdb")
-        print(f"{calls:,} calls on {REPLICAS} replicas, {samples:,} samples of {REPLICAS * GPUS_EACH} GPUs, {DAYS} days")
+        print(f"{calls:,} calls on {REPLICAS} replicas, {samples:,} samples of {REPLICAS * GPUS_EACH} GPUs")
         for name, names in (("calls", CALL_MODELS), ("samples", SAMPLE_MODELS)):
             ours = sum(models[model] for model in names)
             parts = ", ".join(f"{model} {models[model]:.1f}" for model in names)

@@ -159,12 +159,7 @@ def ingest(
 @click.option("--to", "last", type=_Day(), help="Recompute until this date, itself included.")
 def build(full_refresh: bool, first: date | None, last: date | None) -> None:
     """Build the warehouse from the lake and check it; only the dates that changed are recomputed."""
-    if (first is None) != (last is None):
-        raise click.UsageError("--from and --to go together.")
-    if first and last and first > last:
-        raise click.UsageError(f"--from {first} is after --to {last}.")
-    dates = (first, last) if first and last else None
-    sys.exit(_run_graph(_home(), ("build",), full_refresh=full_refresh, dates=dates))
+    sys.exit(_run_graph(_home(), ("build",), full_refresh=full_refresh, dates=_dates(first, last)))
 
 
 @cli.command()
@@ -183,6 +178,56 @@ def query(sql: str, output_format: str) -> None:
     from pertask.query import query as ask
 
     ask(_home(), sql, output_format, sys.stdout)
+
+
+@cli.group()
+def export() -> None:
+    """Write the published marts into a file that other tools read."""
+
+
+@export.command()
+@click.option("--from", "first", type=_Day(), help="First day of the charges.")
+@click.option("--to", "last", type=_Day(), help="Last day of the charges, itself included.")
+@click.option(
+    "--output",
+    metavar="PATH",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to; default: published/exports/focus.csv (or .parquet).",
+)
+@click.option("--format", "output_format", type=click.Choice(("csv", "parquet")), default="csv", show_default=True)
+def focus(first: date | None, last: date | None, output: Path | None, output_format: str) -> None:
+    """The whole cost as FOCUS 1.2, for tools that read cloud bills: models, GPUs and every other bill line, in USD.
+
+    Each dollar is there once. Tokens on a cloud's bill are left out: the metered calls are the same dollars. x_Team,
+    x_TaskType and x_Model say whom a charge serves; x_CostBasis whether it is metered by the price list, allocated of
+    a GPU bill, or a charge of the bill; x_IdleState what a GPU did: active (for the calls of the row),
+    active_without_calls, loaded_idle, unallocated, unknown or unused_commitment; x_IsProvisional that the bill has
+    not come. BilledCost is what the invoices ask, shared by a GPU's rows as their effective cost is; it is 0 where the
+    bill has not come.
+
+    A self-hosted call is on the day on which it starts, its GPU's hours are on their own days: one row a day, without
+    team and task type, holds the difference and makes the day add up. Prices of a unit are left open where a row adds
+    up many.
+    """
+    from pertask.demo import dollars
+    from publish.focus_export import export_focus
+
+    done = export_focus(_home(), output_format, output=output, dates=_dates(first, last))
+    click.echo(
+        f"wrote {done.path}: {done.row_count:,} rows, {dollars(done.billed_cost_usd)} USD billed, "
+        f"{dollars(done.effective_cost_usd)} USD effective"
+    )
+    if done.model_charge_lines:
+        click.echo(
+            f"left out: {done.model_charge_lines:,} bill lines of {dollars(done.model_charges_usd)} USD for tokens, "
+            "which the metered calls have already"
+        )
+    if done.unpriced_attempts:
+        click.echo(f"left out: {done.unpriced_attempts:,} attempts without a price; see quality.price_coverage_daily")
+    if done.unconverted_lines:
+        click.echo(f"left out: {done.unconverted_lines:,} bill lines without an exchange rate; see quality.findings")
+    if done.unconverted_hours:
+        click.echo(f"left out: {done.unconverted_hours:,} estimated GPU-hours without an exchange rate")
 
 
 @cli.group()
@@ -268,6 +313,14 @@ def demo(folder: Path) -> None:
     if code != FAILED:
         report_findings(home, Screen())
     sys.exit(code)
+
+
+def _dates(first: date | None, last: date | None) -> tuple[date, date] | None:
+    if (first is None) != (last is None):
+        raise click.UsageError("--from and --to go together.")
+    if first and last and first > last:
+        raise click.UsageError(f"--from {first} is after --to {last}.")
+    return (first, last) if first and last else None
 
 
 def _home() -> Home:

@@ -68,6 +68,9 @@ _LEFT_OUT = (
 )
 """FOCUS columns that no model reads."""
 
+_PERSONAL = ("x_accountownerid",)
+"""Vendors' own columns that name a person: Azure's is the account owner's e-mail address. They are not kept."""
+
 _HINTS = (
     "x_BillingExchangeRate",
     "x_GpuCount",
@@ -125,11 +128,12 @@ def read(reader: Reader) -> list[Extract]:
     vendor_names: dict[str, str] = {}
     for name in (name for head in heads for name in head.columns if name.lower().startswith("x_")):
         # Two parts may write a name in different case; it is one column all the same.
-        vendor_names.setdefault(name.lower(), name)
+        if name.lower() not in _PERSONAL:
+            vendor_names.setdefault(name.lower(), name)
     hints = [name for name in _HINTS if name.lower() not in vendor_names]
     columns = [name for names in _FOCUS_NAMES.values() for name in names]
     others = [*vendor_names.values(), *hints]
-    rows = reader.rows([*columns, *others], known=_LEFT_OUT, heads=heads)
+    rows = reader.rows([*columns, *others], known=(*_LEFT_OUT, *_PERSONAL), heads=heads)
     fields = {
         **_FIELDS,
         "billing_period_status": f"coalesce({_STATUS}, {_status_of_period(reader, periods)})",

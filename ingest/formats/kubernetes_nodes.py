@@ -5,7 +5,8 @@ host name that it goes by (the label ``kubernetes.io/hostname``; the addresses H
 with its own name and the resource that ``spec.providerID`` names, as the bill names it:
 
 - AWS ``aws:///ap-south-1a/i-0abc``: the instance, ``i-0abc``.
-- Google ``gce://project/zone/name``: the instance's name.
+- Google ``gce://project/zone/name``: the instance's global name, ``//compute.googleapis.com/.../instances/<number>``,
+  whose number stands in the annotation that GKE puts on a node; without it the instance's name.
 - Azure ``azure:///subscriptions/...``: the path in lower case, as it comes in several spellings. A machine of a uniform
   scale set (``.../virtualmachinescalesets/<set>/virtualmachines/0``) is billed as its set, so it links to the set.
 - Others, such as ``oci://`` and bare metal: what stands behind ``://``, leading slashes left out.
@@ -30,7 +31,7 @@ REPLACES_PERIOD = False
 
 _NODE = {
     "kind": "VARCHAR",
-    "metadata": {"name": "VARCHAR", "creationTimestamp": "VARCHAR", "labels": "JSON"},
+    "metadata": {"name": "VARCHAR", "creationTimestamp": "VARCHAR", "labels": "JSON", "annotations": "JSON"},
     "spec": {"providerID": "VARCHAR"},
     "status": {"addresses": [{"type": "VARCHAR", "address": "VARCHAR"}]},
 }
@@ -107,8 +108,15 @@ def _links(rows: str) -> str:
 
 
 _AFTER_SCHEME = "regexp_replace(node.spec.providerID, '^[a-z]+:/+', '')"
+_GOOGLE_NUMBER = """nullif(
+    json_extract_string(node.metadata.annotations, '$."container.googleapis.com/instance_id"'), ''
+)"""
 _RESOURCE = rf"""case
     when node.spec.providerID = '' then null
+    when starts_with(node.spec.providerID, 'gce://') and {_GOOGLE_NUMBER} is not null then regexp_replace(
+        node.spec.providerID, '^gce:/+([^/]+)/([^/]+)/.*$',
+        '//compute.googleapis.com/projects/\1/zones/\2/instances/' || {_GOOGLE_NUMBER}
+    )
     when regexp_matches(node.spec.providerID, '^(aws|gce)://') then regexp_extract(node.spec.providerID, '([^/]+)$', 1)
     when starts_with(node.spec.providerID, 'azure://') then regexp_replace(
         '/' || lower({_AFTER_SCHEME}), '(/virtualmachinescalesets/[^/]+)/virtualmachines/[^/]+$', '\1'

@@ -15,7 +15,9 @@ with attempts as (
         duplicate_of_source is null
         and not coalesce(response_cache_hit, false)
         and cost_basis in ('metered', 'unpriced')
-        and coalesce(unpriced_reason, 'none') not in ('no_gpu_for_call', 'gpu_not_billed', 'no_price_for_tool')
+        and coalesce(unpriced_reason, 'none') not in (
+            'no_gpu_for_call', 'gpu_not_billed', 'no_exchange_rate', 'no_price_for_tool'
+        )
         and {{ in_touched_dates('usage_date') }}
 )
 

@@ -240,6 +240,7 @@ select
     case
         when not costs.is_self_hosted then attempts.unpriced_reason
         when attempts.pool_id is null then 'no_gpu_for_call'
+        when costs.cost_usd is null and costs.allocation_grain is not null then 'no_exchange_rate'
         when costs.cost_usd is null then 'gpu_not_billed'
     end as unpriced_reason,
     attempts.is_price_estimated,

@@ -799,7 +799,7 @@ def test_a_gzip_cut_off_in_the_middle_in_every_format(tmp_path, lake_rows, kind)
     result = bring(tmp_path, path, kind.format, **kind.options(tmp_path))
 
     name = f"file{kind.suffix}.gz"
-    if kind.contract == "bill_lines":
+    if kind.contract == "bill_lines" and kind.format != "gcp_billing":  # which adds to a period, and replaces none
         assert result.state == "failed"
         assert f"{name}: the compressed file is cut off after line" in result.message
         assert "have it delivered again" in result.message

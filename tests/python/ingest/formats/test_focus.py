@@ -230,11 +230,12 @@ AZURE = {
     "x_ResourceGroupName": "RG-Ml",
     "x_SkuTerm": "",
     "x_SkuMeterCategory": "NULL",
+    "x_AccountOwnerId": "someone@example.com",
     "x_SkuDetails": '{"VCPUs": 24, "ServiceType": "Standard_NC24ads_A100_v4"}',
 }
 
 
-def test_vendor_columns_are_kept_as_they_are_where_they_are_filled(one_line):
+def test_vendor_columns_are_kept_as_they_are_where_they_are_filled_and_name_nobody(one_line):
     instance_type, kept = one_line("instance_type, vendor_columns", SkuPriceDetails="", **AZURE)
     assert json.loads(kept) == {
         "x_BillingExchangeRate": "0.9123",

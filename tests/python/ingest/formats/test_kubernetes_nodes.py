@@ -86,6 +86,14 @@ def test_a_machine_is_named_as_its_bill_names_it(tmp_path, lake_rows, provider_i
     assert lake_rows("resource_links", "resource_id") == [(expected,)]
 
 
+def test_a_machine_of_google_is_named_by_its_number_as_its_bill_does(tmp_path, lake_rows):
+    of_google = node(provider_id="gce://my-project/europe-west4-a/gke-gpu-pool-1")
+    of_google["metadata"]["annotations"]["container.googleapis.com/instance_id"] = "1631541680007170157"
+    bring(tmp_path, write_nodes(tmp_path / "nodes.json", of_google))
+    name = "//compute.googleapis.com/projects/my-project/zones/europe-west4-a/instances/1631541680007170157"
+    assert lake_rows("resource_links", "resource_id") == [(name,)]
+
+
 @pytest.mark.parametrize("provider_id", [None, ""])
 def test_a_node_without_a_machine_ties_only_names_that_differ(tmp_path, lake_rows, provider_id):
     labels = {"name": "gpu-b", "labels": {"kubernetes.io/hostname": "rack-2"}}

@@ -1,0 +1,156 @@
+"""The published marts as a FOCUS 1.2 file: what models, GPUs and the rest cost, in the columns that bill tools read.
+
+It reads the published file and nothing else, and changes no number. focus.sql says what the rows are:
+
+- metered calls, by day, provider, model, tier, team and task type;
+- self-hosted calls, by day, model, team and task type, with their share of the GPUs' active cost;
+- what is left of the GPUs, by day, machine and purchase mode: at work without a logged call, loaded and idle, held by
+  nobody, unknown; and commitments that nothing used;
+- every other line of the bills: tax, credits, adjustments, purchases, other usage.
+
+Every dollar is there once. Tokens that a cloud's bill charges for are left out, because the metered calls have them
+already. So EffectiveCost is metered calls + GPU time + unused commitment + the other lines, and BilledCost is the
+invoices (without those tokens) + metered calls. Money is in USD; what has no price or no exchange rate is no row, and
+is counted in what the export returns.
+
+A self-hosted call stands on the day on which it starts, while its GPUs may work for it past midnight. One row a day
+without team and task type holds the difference, signed, so that each day is the day of its GPU-hours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pertask.errors import QueryError
+from pertask.home import Home
+
+if TYPE_CHECKING:
+    import duckdb
+
+FORMATS = ("csv", "parquet")
+
+_SQL = Path(__file__).with_name("focus.sql")
+_MOMENTS = ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd")
+_TOTALS = "select count(*), coalesce(sum(BilledCost), 0), coalesce(sum(EffectiveCost), 0) from temp.focus"
+_LEFT_OUT = """
+with days as (select getvariable('first_date') as first_date, getvariable('last_date') as last_date)
+
+select
+    (
+        select count(*) from core.fct_call_attempts
+        where cost_basis = 'unpriced' and usage_date between first_date and last_date
+    ),
+    (
+        select count(*) from core.fct_bill_lines
+        where billed_cost_usd is null and line_kind != 'model_charges' and usage_date between first_date and last_date
+    ),
+    (
+        select count(*) from core.fct_gpu_hours
+        where is_provisional and effective_cost_usd is null and usage_date between first_date and last_date
+    ),
+    (
+        select count(*) from core.fct_bill_lines
+        where line_kind = 'model_charges' and usage_date between first_date and last_date
+    ),
+    (
+        select coalesce(sum(billed_cost_usd), 0) from core.fct_bill_lines
+        where line_kind = 'model_charges' and usage_date between first_date and last_date
+    )
+from days
+"""
+
+
+@dataclass(frozen=True)
+class FocusExport:
+    """What was written, and what is not in it."""
+
+    path: Path
+    row_count: int
+    billed_cost_usd: Decimal
+    effective_cost_usd: Decimal
+    unpriced_attempts: int
+    """attempts without a price: their cost is not known"""
+    unconverted_lines: int
+    """bill lines without an exchange rate: their cost in USD is not known"""
+    unconverted_hours: int
+    """estimated GPU-hours without an exchange rate, likewise"""
+    model_charge_lines: int
+    """bill lines of tokens, which the metered calls have already"""
+    model_charges_usd: Decimal
+
+
+def export_focus(
+    home: Home, output_format: str, *, output: Path | None = None, dates: tuple[date, date] | None = None
+) -> FocusExport:
+    """Write the published marts as FOCUS 1.2; a file of the same name is replaced whole.
+
+    Args:
+        home: the home whose publication is exported.
+        output_format: csv or parquet.
+        output: where to; default: published/exports/ of the home.
+        dates: first and last day of the charges (a bill's line is on the day on which its charge period starts);
+            default: all.
+
+    Raises:
+        QueryError: there is no publication, it lacks a mart, or the file cannot be written.
+    """
+    import duckdb
+
+    if not home.published_file.exists():
+        raise QueryError(
+            f"{home.published_file}: nothing is published yet. Run `pertask run`, or set PERTASK_HOME to the home that "
+            "you mean."
+        )
+    path = (output or home.published / "exports" / f"focus.{output_format}").absolute()
+    scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(duckdb.connect()) as connection:
+            _open(connection, home, dates)
+            connection.execute(_SQL.read_text(encoding="utf-8"))
+            [totals] = connection.execute(_TOTALS).fetchall()
+            [left_out] = connection.execute(_LEFT_OUT).fetchall()
+            _write(connection, output_format, scratch)
+        os.replace(scratch, path)
+    except duckdb.CatalogException as error:
+        raise QueryError(f"{home.published_file}: lacks what FOCUS needs ({error}). Run `pertask run`.") from error
+    except (OSError, duckdb.Error) as error:
+        raise QueryError(f"{path}: was not written: {error}") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+    return FocusExport(path, *totals, *left_out)
+
+
+def _open(connection: duckdb.DuckDBPyConnection, home: Home, dates: tuple[date, date] | None) -> None:
+    first, last = dates or (date.min, date.max)
+    connection.execute("set autoinstall_known_extensions = false")
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute(f"attach {_literal(home.published_file)} as published (read_only)")
+    connection.execute("use published")
+    connection.execute(f"set variable first_date = date '{first}'")
+    connection.execute(f"set variable last_date = date '{last}'")
+
+
+def _write(connection: duckdb.DuckDBPyConnection, output_format: str, path: Path) -> None:
+    """Write the table by day and then by every other column: the same marts give the same file."""
+    options = "format csv, header, timestampformat '%Y-%m-%dT%H:%M:%SZ'"
+    moments = ""
+    if output_format == "parquet":
+        options = "format parquet, compression zstd"
+        # Parquet has a type for moments in UTC.
+        moments = "replace (" + ", ".join(f"{name} at time zone 'UTC' as {name}" for name in _MOMENTS) + ")"
+    connection.execute(
+        f"copy (select * {moments} from temp.focus order by ChargePeriodStart, columns(*)) "
+        f"to {_literal(path)} ({options})"
+    )
+
+
+def _literal(value: object) -> str:
+    return "'" + str(value).replace("'", "''") + "'"

@@ -1,0 +1,382 @@
+"""The FOCUS file: its columns and words, and that its dollars are the marts' dollars, each once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from pertask.cli import cli
+from pertask.errors import QueryError
+from pertask.home import Home
+from publish.focus_export import export_focus
+from tests.python.homes import SmallHome
+
+# FOCUS 1.2, "Columns": feature level, nullability and data type of each.
+NEVER_NULL = {
+    *("BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "BillingAccountId", "BillingAccountType"),
+    *("BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory", "ChargeFrequency"),
+    *("ChargePeriodEnd", "ChargePeriodStart", "InvoiceIssuerName", "PricingCurrency", "PricingCurrencyEffectiveCost"),
+    *("ProviderName", "PublisherName", "ServiceCategory", "ServiceName", "ServiceSubcategory"),
+}
+NULLABLE_DECIMALS = {
+    *("CommitmentDiscountQuantity", "ConsumedQuantity", "ContractedUnitPrice", "ListUnitPrice", "PricingQuantity"),
+    *("PricingCurrencyContractedUnitPrice", "PricingCurrencyListUnitPrice"),
+}
+NULLABLE_TEXTS = {
+    *("AvailabilityZone", "BillingAccountName", "CapacityReservationId", "CapacityReservationStatus", "ChargeClass"),
+    *("ChargeDescription", "CommitmentDiscountCategory", "CommitmentDiscountId", "CommitmentDiscountName"),
+    *("CommitmentDiscountStatus", "CommitmentDiscountType", "CommitmentDiscountUnit", "ConsumedUnit", "InvoiceId"),
+    *("PricingCategory", "PricingUnit", "RegionId", "RegionName", "ResourceId", "ResourceName", "ResourceType"),
+    *("SkuId", "SkuMeter", "SkuPriceDetails", "SkuPriceId", "SubAccountId", "SubAccountName", "SubAccountType", "Tags"),
+}
+COSTS = {"BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "PricingCurrencyEffectiveCost"}
+MOMENTS = {"BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd"}
+OWN = {"x_CallAttempts", "x_CostBasis", "x_IdleState", "x_IsProvisional", "x_Model", "x_TaskType", "x_Team"}
+WORDS = {
+    "ChargeCategory": {"Usage", "Purchase", "Tax", "Credit", "Adjustment"},
+    "ChargeClass": {"Correction"},
+    "ChargeFrequency": {"One-Time", "Recurring", "Usage-Based"},
+    "PricingCategory": {"Standard", "Dynamic", "Committed", "Other"},
+    "CommitmentDiscountCategory": {"Spend", "Usage"},
+    "CommitmentDiscountStatus": {"Used", "Unused"},
+    "CapacityReservationStatus": {"Used", "Unused"},
+    "BillingCurrency": {"USD"},
+    "ServiceCategory": {
+        *("AI and Machine Learning", "Analytics", "Business Applications", "Compute", "Databases", "Developer Tools"),
+        *("Multicloud", "Identity", "Integration", "Internet of Things", "Management and Governance", "Media"),
+        *("Migration", "Mobile", "Networking", "Security", "Storage", "Web", "Other"),
+    },
+    "x_CostBasis": {"metered", "allocated", "billed"},
+    "x_IdleState": {
+        *("active", "active_without_calls", "loaded_idle", "unallocated", "unknown", "unused_commitment"),
+    },
+}
+# The home is made once.
+pytestmark = pytest.mark.xdist_group("focus_export")
+STATES = ("active_without_calls", "loaded_idle", "unallocated", "unknown", "unused_commitment")
+
+
+@pytest.fixture(scope="module")
+def small_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    small = SmallHome(tmp_path_factory.mktemp("focus") / "it's small")
+    small.deliver_all()
+    small.run("run")
+    return Home(small.folder)
+
+
+@pytest.fixture(scope="module")
+def small_rows(small_home: Home) -> list[dict[str, str]]:
+    return read(export_focus(small_home, "csv").path)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def published(home: Home, sql: str) -> tuple:
+    with duckdb.connect(str(home.published_file), read_only=True) as connection:
+        [row] = connection.execute(sql).fetchall()
+    return row
+
+
+def total(rows: list[dict[str, str]], column: str, is_meant: Callable[[dict], bool] = lambda row: True) -> Decimal:
+    return sum((Decimal(row[column]) for row in rows if is_meant(row)), Decimal(0))
+
+
+def test_the_57_columns_of_focus_1_2_and_ours_have_their_types(small_home):
+    path = export_focus(small_home, "parquet").path
+    assert path == small_home.published / "exports" / "focus.parquet"
+    kinds = dict(duckdb.execute(f"select column_name, column_type from (describe from '{quoted(path)}')").fetchall())
+    decimals = COSTS | NULLABLE_DECIMALS
+    focus = NEVER_NULL | NULLABLE_DECIMALS | NULLABLE_TEXTS
+    assert len(focus) == 57
+    assert set(kinds) == focus | OWN
+    assert {name for name, kind in kinds.items() if kind == "DECIMAL(38,12)"} == decimals | {"x_CallAttempts"}
+    assert {name for name, kind in kinds.items() if kind == "TIMESTAMP WITH TIME ZONE"} == MOMENTS
+    assert kinds["x_IsProvisional"] == "BOOLEAN"
+
+
+def quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def test_csv_and_parquet_hold_the_same_rows(small_home, small_rows):
+    path = export_focus(small_home, "parquet").path
+    rows = duckdb.execute(f"select BilledCost, ChargePeriodStart from '{quoted(path)}'").fetchall()
+    assert [(cost, start.astimezone(UTC)) for cost, start in rows] == [
+        (Decimal(row["BilledCost"]), datetime.fromisoformat(row["ChargePeriodStart"])) for row in small_rows
+    ]
+
+
+def test_words_times_and_json_are_those_of_focus(small_rows):
+    for column, words in WORDS.items():
+        assert {row[column] for row in small_rows} <= words | {""}, column
+    for row in small_rows:
+        for column in MOMENTS:
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row[column]), (column, row[column])
+        assert row["ChargePeriodStart"] < row["ChargePeriodEnd"]
+        assert row["BillingPeriodStart"] < row["BillingPeriodEnd"]
+        for column in ("Tags", "SkuPriceDetails"):
+            assert not row[column] or isinstance(json.loads(row[column]), dict)
+    details = [json.loads(row["SkuPriceDetails"]) for row in small_rows if row["x_IdleState"] == "unknown"]
+    assert {"GpuCount": 1, "InstanceType": "x1"} in details
+
+
+def test_nulls_are_where_focus_allows_them(small_rows):
+    assert len(small_rows) > 50
+    for row in small_rows:
+        assert not {column for column in NEVER_NULL if not row[column]}, row
+        for part, whole in {
+            "ConsumedUnit": "ConsumedQuantity",
+            "PricingUnit": "PricingQuantity",
+            "CommitmentDiscountUnit": "CommitmentDiscountQuantity",
+            "CommitmentDiscountType": "CommitmentDiscountId",
+            "ResourceType": "ResourceId",
+            "RegionName": "RegionId",
+            "SubAccountType": "SubAccountId",
+        }.items():
+            assert bool(row[part]) == bool(row[whole]), (part, row)
+        if row["ChargeCategory"] != "Usage":
+            assert not row["ConsumedQuantity"]
+            assert not row["x_IdleState"]
+        if row["ChargeCategory"] == "Tax":
+            assert not row["SkuId"]
+        if row["x_CostBasis"] != "billed" or row["x_IdleState"]:
+            assert row["PricingCategory"]
+            assert row["SkuId"]
+            assert row["SkuPriceId"]
+            assert bool(row["ConsumedQuantity"]) == (row["x_IdleState"] != "unused_commitment")
+
+
+def test_the_dollars_are_those_of_the_marts(small_home, small_rows):
+    metered, listed = published(
+        small_home,
+        "select sum(cost_usd), sum(list_cost_usd) from core.fct_call_attempts where cost_basis = 'metered'",
+    )
+    billed, effective = published(
+        small_home,
+        "select sum(billed_cost_usd), sum(effective_cost_usd) from core.fct_bill_lines "
+        "where line_kind != 'model_charges'",
+    )
+    [invoices] = published(small_home, "select sum(invoice_usd) from quality.invoice_walk_monthly")
+    [provisional] = published(
+        small_home, "select coalesce(sum(effective_cost_usd), 0) from core.fct_gpu_hours where is_provisional"
+    )
+    gpus = published(
+        small_home,
+        "select sum(effective_cost_usd + unused_commitment_usd), sum(billed_cost_usd) from core.fct_gpu_hours",
+    )
+    assert metered > 0
+    assert total(small_rows, "ListCost", lambda row: row["x_CostBasis"] == "metered") == listed
+    assert total(small_rows, "BilledCost") == billed + metered == invoices + metered
+    assert total(small_rows, "EffectiveCost") == effective + provisional + metered
+    for column, gpu_usd in zip(("EffectiveCost", "BilledCost"), gpus, strict=True):
+        assert total(small_rows, column, lambda row: bool(row["x_IdleState"])) == gpu_usd
+    assert total(small_rows, "EffectiveCost", lambda row: row["ChargeCategory"] == "Tax") == Decimal("3.33")
+    assert total(small_rows, "EffectiveCost", lambda row: row["ChargeCategory"] == "Credit") == Decimal("-1.11")
+
+
+def test_each_day_of_gpus_is_the_day_of_its_hours(small_home, small_rows):
+    with duckdb.connect(str(small_home.published_file), read_only=True) as connection:
+        days = connection.execute(
+            "select usage_date, sum(active_usd - active_without_calls_usd), sum(active_without_calls_usd), "
+            "sum(loaded_idle_usd), sum(unallocated_usd), sum(unknown_usd), sum(unused_commitment_usd) "
+            "from core.fct_gpu_hours group by usage_date"
+        ).fetchall()
+    expected = {
+        (str(day), state): cost
+        for day, *costs in days
+        for state, cost in zip(("active", *STATES), costs, strict=True)
+        if cost
+    }
+    found: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for row in small_rows:
+        if row["x_IdleState"]:
+            found[row["ChargePeriodStart"][:10], row["x_IdleState"]] += Decimal(row["EffectiveCost"])
+    assert {key: cost for key, cost in found.items() if cost} == expected
+    assert {state for _, state in expected} >= {"active_without_calls", "unknown"}
+
+
+def test_the_command_writes_where_it_is_told_and_says_what_it_left_out(small_home, tmp_path, monkeypatch):
+    monkeypatch.setenv("PERTASK_HOME", str(small_home.root))
+    path = tmp_path / "new" / "costs.csv"
+    done = CliRunner().invoke(
+        cli, ["export", "focus", "--from", "2026-08-20", "--to", "2026-08-21", "--output", str(path)]
+    )
+    assert done.exit_code == 0, done.output
+    rows = read(path)
+    assert f"wrote {path}: {len(rows):,} rows, {total(rows, 'BilledCost'):,.2f} USD billed" in done.output
+    assert {row["ChargePeriodStart"][:10] for row in rows} == {"2026-08-20", "2026-08-21"}
+    assert [file.name for file in path.parent.iterdir()] == ["costs.csv"]
+    for wrong in (["--from", "2026-08-20"], ["--from", "2026-08-21", "--to", "2026-08-20"]):
+        assert CliRunner().invoke(cli, ["export", "focus", *wrong]).exit_code == 2
+
+
+def test_without_a_publication_it_says_what_to_do(tmp_path):
+    with pytest.raises(QueryError, match="nothing is published yet"):
+        export_focus(Home(tmp_path), "csv")
+
+
+@pytest.fixture
+def by_hand(small_home, tmp_path) -> Home:
+    """Two days by hand: one machine, calls past midnight, and one case of each thing that has a rule of its own."""
+    home = Home(tmp_path / "home")
+    home.published.mkdir(parents=True)
+    shutil.copy(small_home.published_file, home.published_file)
+    day_one, day_two = datetime(2026, 8, 1), datetime(2026, 8, 2)
+    line = {
+        **{"source": "cloud", "line_kind": "gpu_usage", "resource_id": "i-1", "purchase_mode": "committed"},
+        **{"usd_per_unit": 1, "billing_account_id": "acct", "billing_currency": "USD", "gpu_count": 8},
+        **{"billing_period_start": day_one, "billing_period_end": datetime(2026, 9, 1), "charge_category": "Usage"},
+        **{"commitment_discount_id": "sp", "commitment_discount_type": "Plan", "instance_type": "p5.48xlarge"},
+    }
+    money = ("billed_cost_usd", "effective_cost_usd", "list_cost", "contracted_cost")
+    hour = {"gpu_key": "g", "resource_id": "i-1", "purchase_mode": "committed", "team": "ml", "gpu_model": "H100-80GB"}
+    parts = ("active", "loaded_idle", "unallocated", "unknown")
+    call = {"source": "gateway", "team": "ml", "task_type": "chat", "sample_weight": 1, "call_kind": "llm"}
+    call |= {"service_tier": "standard", "is_provisional": False, "input_tokens": 90, "output_tokens": 10}
+
+    def a_line(line_id: str, day: datetime, *amounts: object, **more: object) -> dict:
+        dates = {"usage_date": day.date(), "charge_period_start": day, "charge_period_end": day.replace(hour=1)}
+        return {**line, "line_id": line_id, **dates, **dict(zip(money, amounts, strict=True)), **more}
+
+    def an_hour(day: datetime, billed: object, without_calls: object, *costs: object, **more: object) -> dict:
+        states = {f"{part}_usd": cost for part, cost in zip(parts, costs, strict=True)}
+        seconds = {f"{part}_seconds": 900 if cost else 0 for part, cost in zip(parts, costs, strict=True)}
+        sums = {"effective_cost_usd": sum(costs) if None not in costs else None, "billed_cost_usd": billed}
+        rest = {"active_without_calls_usd": without_calls, "unused_commitment_usd": 0, "is_provisional": False}
+        return {**hour, "usage_date": day.date(), "hour_at": day, **states, **seconds, **sums, **rest, **more}
+
+    rows = {
+        "core.fct_bill_lines": [
+            a_line("a", day_one, 10, 8, 12, 10),
+            a_line("b", day_two, 5, 4, 6, 5),
+            a_line("u", day_two, 0, Decimal("0.7"), 0, 0, line_kind="unused_commitment", resource_id=None),
+            a_line("m", day_one, 5, 5, 5, 5, line_kind="model_charges", resource_id=None),
+            a_line("x", day_one, None, None, 5, 5, line_kind="other", usd_per_unit=None),
+        ],
+        "core.fct_gpu_hours": [
+            an_hour(day_one, 10, 1, 4, 2, 1, 1),
+            an_hour(day_two, 5, 2, 4, 0, 0, 0),
+            an_hour(day_two, None, 0, 0, 0, 0, 1, gpu_key="late", resource_id="i-2", is_provisional=True),
+            an_hour(day_two, None, None, None, None, None, None, gpu_key="no rate"),
+            an_hour(day_two, 0, 0, 0, 0, 0, 0, gpu_key="unused: sp", resource_id=None, unused_commitment_usd=0.7),
+        ],
+        "core.fct_call_attempts": [
+            {**call, "call_id": "c1", "usage_date": day_one.date(), "cost_basis": "allocated", "model": "llama"}
+            | {"cost_usd": Decimal("3.5")},
+            {**call, "call_id": "c2", "usage_date": day_two.date(), "cost_basis": "allocated", "model": "llama"}
+            | {"cost_usd": Decimal("1.5")},
+            {**call, "call_id": "c3", "usage_date": day_one.date(), "cost_basis": "metered", "model": "gpt"}
+            | {"provider": "openai", "sample_weight": 10, "cost_usd": Decimal("0.1"), "list_cost_usd": Decimal("0.2")},
+            {**call, "call_id": "c4", "usage_date": day_one.date(), "cost_basis": "unpriced", "model": "gpt"},
+            {**call, "call_id": "c5", "usage_date": day_one.date(), "cost_basis": "duplicate", "model": "gpt"},
+        ],
+        "quality.invoice_walk_monthly": [
+            {"source": "cloud", "billing_account_id": "acct", "billing_period_start": day_one, "other_usd": 2}
+            | {"billing_currency": "USD"},
+        ],
+    }
+    with duckdb.connect(str(home.published_file)) as connection:
+        for table, table_rows in rows.items():
+            connection.execute(f"delete from {table}")
+            for row in table_rows:
+                marks = ", ".join("?" * len(row))
+                connection.execute(f"insert into {table} ({', '.join(row)}) values ({marks})", list(row.values()))
+    return home
+
+
+def test_two_days_by_hand(by_hand):
+    """The machine costs 8 and 4 effective, 10 and 5 billed, 12 and 6 by list: 1.25 billed and 1.5 listed per dollar.
+
+    Of day one's 4 active dollars 3 are for calls, of day two's 4 dollars 2. c1 costs 3.5, of which 0.5 fell on day two,
+    c2 1.5: -0.5 on day one and +0.5 on day two make the days add up. What day two bills for calls, 2.5, is shared 3
+    to 1.
+    """
+    done = export_focus(by_hand, "csv")
+    rows = read(done.path)
+    columns = ("ChargePeriodStart", "x_IdleState", "x_Team", "EffectiveCost", "BilledCost", "ListCost")
+    found = sorted(
+        (day[8:10], state, team, *(Decimal(cost) for cost in costs))
+        for day, state, team, *costs in ([row[column] for column in columns] for row in rows)
+    )
+    expected = [
+        ("01", "", "", "2", "0", "0"),
+        ("01", "", "ml", "1", "1", "2"),
+        ("01", "active", "", "-0.5", "0", "0"),
+        ("01", "active", "ml", "3.5", "3.75", "4.5"),
+        ("01", "active_without_calls", "ml", "1", "1.25", "1.5"),
+        ("01", "loaded_idle", "ml", "2", "2.5", "3"),
+        ("01", "unallocated", "ml", "1", "1.25", "1.5"),
+        ("01", "unknown", "ml", "1", "1.25", "1.5"),
+        ("02", "active", "", "0.5", "0.625", "0.75"),
+        ("02", "active", "ml", "1.5", "1.875", "2.25"),
+        ("02", "active_without_calls", "ml", "2", "2.5", "3"),
+        ("02", "unknown", "ml", "1", "0", "1"),
+        ("02", "unused_commitment", "ml", "0.7", "0", "0"),
+    ]
+    assert found == [(day, state, team, *map(Decimal, costs)) for day, state, team, *costs in expected]
+    assert (done.unpriced_attempts, done.unconverted_lines, done.unconverted_hours) == (1, 1, 0)
+    assert (done.model_charge_lines, done.model_charges_usd) == (1, 5)
+    assert (done.billed_cost_usd, done.effective_cost_usd) == (10 + 5 + 1, 8 + 4 + 1 + Decimal("0.7") + 1 + 2)
+
+
+def test_what_rows_by_hand_say_of_themselves(by_hand):
+    rows = read(export_focus(by_hand, "csv").path)
+    [metered] = [row for row in rows if row["x_CostBasis"] == "metered"]
+    assert (metered["SkuPriceId"], metered["x_CallAttempts"], metered["ConsumedQuantity"], metered["ConsumedUnit"]) == (
+        "openai/gpt/standard",
+        "10.000000000000",
+        "1000.000000000000",
+        "Tokens",
+    )
+    assert json.loads(metered["Tags"]) == {"team": "ml", "task_type": "chat"}
+    [unused] = [row for row in rows if row["x_IdleState"] == "unused_commitment"]
+    assert (unused["CommitmentDiscountId"], unused["CommitmentDiscountStatus"]) == ("sp", "Unused")
+    assert (unused["ConsumedQuantity"], unused["PricingQuantity"], unused["ResourceId"]) == ("", "", "")
+    [provisional] = [row for row in rows if row["x_IsProvisional"] == "true"]
+    assert (provisional["ResourceId"], provisional["BilledCost"]) == ("i-2", "0.000000000000")
+    idle = next(row for row in rows if row["x_IdleState"] == "loaded_idle")
+    assert (idle["CommitmentDiscountStatus"], idle["PricingCategory"], idle["ResourceId"]) == (
+        "Used",
+        "Committed",
+        "i-1",
+    )
+    assert (idle["ConsumedQuantity"], idle["ConsumedUnit"]) == ("0.250000000000", "GPU-Hours")
+    assert json.loads(idle["SkuPriceDetails"]) == {
+        "GpuCount": 8,
+        "InstanceType": "p5.48xlarge",
+        "x_GpuModel": "H100-80GB",
+    }
+
+
+def test_a_day_alone_has_the_rows_that_it_has_among_all(by_hand):
+    everything = read(export_focus(by_hand, "csv").path)
+    day = read(export_focus(by_hand, "csv", dates=(date(2026, 8, 2), date(2026, 8, 2))).path)
+    assert day == [row for row in everything if row["ChargePeriodStart"].startswith("2026-08-02")]
+    assert len(day) == 5
+
+
+def test_a_sum_that_does_not_divide_is_kept_to_the_last_digit(by_hand):
+    with duckdb.connect(str(by_hand.published_file)) as connection:
+        connection.execute(
+            "update core.fct_gpu_hours set billed_cost_usd = 10.000000000001, active_usd = 3, "
+            "active_without_calls_usd = 3, loaded_idle_usd = 3, unallocated_usd = 3, unknown_usd = 0, "
+            "effective_cost_usd = 9 where gpu_key = 'g' and usage_date = date '2026-08-01'"
+        )
+        connection.execute("delete from core.fct_call_attempts where cost_basis = 'allocated'")
+    rows = [row for row in read(export_focus(by_hand, "csv").path) if row["ChargePeriodStart"][8:10] == "01"]
+    thirds = [row["BilledCost"] for row in rows if row["x_IdleState"] in STATES and Decimal(row["EffectiveCost"])]
+    assert sorted(thirds) == ["3.333333333333", "3.333333333334", "3.333333333334"]
