@@ -24,7 +24,10 @@ _COMPONENTS = (
 
 
 def price(attempts: pl.DataFrame) -> pl.DataFrame:
-    """Add ``cost`` (1e-12 USD, null where unpriced), ``unpriced_reason`` and ``list_cost`` (before the price cut)."""
+    """Add ``cost`` (1e-12 USD, null where unpriced), ``unpriced_reason`` and ``list_cost`` (before the price cut).
+
+    Calls to the company's own servers have no price: ``allocation`` works out what they cost.
+    """
     started = attempts["started_ms"].to_numpy()
     is_later = started >= epoch_ms(PRICE_CUT)
     models = attempts["model"].to_numpy()
@@ -52,10 +55,7 @@ def price(attempts: pl.DataFrame) -> pl.DataFrame:
     return attempts.with_columns(
         cost=pl.when(pl.Series(is_priced)).then(pl.Series(cost)),
         list_cost=pl.when(pl.Series(is_priced)).then(pl.Series(early_cost)),
-        unpriced_reason=pl.when(is_own)
-        .then(pl.lit("awaiting_allocation"))
-        .when(~pl.Series(is_priced))
-        .then(pl.lit("no_price")),
+        unpriced_reason=pl.when(~pl.Series(is_priced) & ~is_own).then(pl.lit("no_price")),
     )
 
 

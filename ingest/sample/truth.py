@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from fractions import Fraction
 
 import numpy as np
 import polars as pl
 
 from ingest.sample import bills, pricing
 from ingest.sample import fleet as fleets
+from ingest.sample.allocation import STATES, Hour, allocate, gpu_hours
 from ingest.sample.attempts import OK, SCHEMA
 from ingest.sample.bill_files import Rates, money
 from ingest.sample.files import Files
-from ingest.sample.fleet import DAY_SECONDS, HOUR_SECONDS, SITES, Fleet
+from ingest.sample.fleet import Fleet
 from ingest.sample.gateway_files import LATE_DAYS
 from ingest.sample.world import (
     FLAGSHIP,
@@ -39,7 +41,13 @@ RULES = {
     "no tokens and cost 0, the others are billed for their input.",
     "sums": "the cost of a group is the sum over its priced attempts, 0 where it has none; see priced_attempts. A task "
     "without a priced attempt has a null cost (an empty cell).",
-    "unpriced": "models without a price (no_price) and self-hosted models (awaiting_allocation) have a null cost.",
+    "unpriced": "models without a price (no_price) have a null cost.",
+    "allocated": "a call to an own server costs its time in flight, each instant shared evenly by the calls in flight "
+    "on the machine, cut at the hour, at the hour's dollars per billed second.",
+    "fully_loaded": "cost, and for calls to own servers their share of the loaded idle and unallocated dollars of each "
+    "machine and UTC day on which they were in flight, by what each cost there. Days without calls leave their idle "
+    "dollars to nobody.",
+    "active_without_calls_usd": "active dollars of a machine's day less what its calls in flight cost on it.",
     "team_and_task_type": "the log's label through company/aliases.csv; where it has none, the task list's; else "
     "__untagged__.",
     "task": "task_id label, else session id, else call id. Rows without any id make no task.",
@@ -57,11 +65,13 @@ RULES = {
     "unresolved": "failed or rejected, its step has no success, and the task's outcome is unknown or there is no task.",
     "outcome": "newest non-null label of the task list; unknown where there is none.",
     "billed_seconds": "consumed hours x GPUs x 3600, of the bill's last delivery.",
-    "active_seconds": "sum over samples of interval x DCGM_FI_PROF_GR_ENGINE_ACTIVE, or DCGM_FI_DEV_GPU_UTIL / 100 on "
-    "GPUs without profiling metrics; a sample stands for the interval that begins at its time.",
-    "loaded_idle_seconds": "sampled seconds that are not active while a pod holds the GPU.",
+    "active_seconds": "hour by hour the greater of what samples and calls say. Samples: sum of interval x "
+    "DCGM_FI_PROF_GR_ENGINE_ACTIVE, or DCGM_FI_DEV_GPU_UTIL / 100 on GPUs without profiling metrics; a sample stands "
+    "for the interval that begins at its time. Calls: time in which at least one is in flight.",
+    "loaded_idle_seconds": "sampled seconds of an hour that are not active while a pod holds the GPU; where calls tell "
+    "of more activity than the samples, that time is taken off.",
     "unallocated_seconds": "sampled seconds that are not active while no pod holds the GPU.",
-    "unknown_seconds": "billed seconds without a sample.",
+    "unknown_seconds": "billed seconds without a sample, less those in which calls alone were seen.",
     "gpu_dollars": "a bill line's effective cost in USD, shared by the seconds of the four states within its charge "
     "period.",
     "usd": "amount x usd_per_unit, where usd_per_unit = 1 / rate rounded half up to 12 places, at the last rate "
@@ -83,9 +93,11 @@ def write_truth(
     files: Files,
 ) -> None:
     """Work out and write truth.json and truth/*.csv."""
-    calls = judge(attempts, labels)
     lines = bills.final_lines(world, fleet)
-    gpu_days = gpu_truth(fleet, lines, rates, world)
+    calls = judge(attempts, labels)
+    hours = gpu_hours(calls, fleet, lines, rates, world)
+    calls = allocate(calls, hours)
+    gpu_days = _gpu_days(hours, rates)
     invoices = _invoices(lines, rates)
     tasks = _tasks(calls)
     tables = {
@@ -94,6 +106,7 @@ def write_truth(
         "tasks_by_day": _tasks_by_day(tasks),
         "retries": _retries(calls),
         "retry_causes": _retry_causes(calls, "usage_date", "team", "task_type", "model", "cause"),
+        "allocations": _allocations(calls),
         "gpu_days": gpu_days,
         "invoices": invoices,
     }
@@ -115,6 +128,9 @@ def write_truth(
             "tasks_by_origin": _counts(tasks, "task_id_origin"),
             "tasks_by_outcome": _counts(tasks, "outcome"),
             "cost_usd": pricing.usd(_sum(calls["cost"])),
+            "allocated_cost_usd": pricing.usd(_sum(calls["allocated_cost"])),
+            "idle_share_usd": pricing.usd(_sum(calls["idle_share"])),
+            "fully_loaded_cost_usd": pricing.usd(_sum(calls["fully_loaded_cost"])),
             "priced_attempts": int(calls["cost"].is_not_null().sum()),
             "unpriced_attempts": _counts(calls.filter(pl.col("cost").is_null()), "unpriced_reason"),
             "untagged_attempts": {
@@ -226,10 +242,10 @@ def judge(attempts: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _usd(name: str, condition: pl.Expr | None = None) -> pl.Expr:
+def _usd(name: str, condition: pl.Expr | None = None, cost: str = "cost") -> pl.Expr:
     """Sum of priced attempts, as whole 1e-12 USD; 0 where there are none."""
-    cost = pl.col("cost") if condition is None else pl.col("cost").filter(condition)
-    return cost.sum().alias(name)
+    column = pl.col(cost) if condition is None else pl.col(cost).filter(condition)
+    return column.sum().alias(name)
 
 
 def _cost(calls: pl.DataFrame, *keys: str) -> pl.DataFrame:
@@ -242,9 +258,11 @@ def _cost(calls: pl.DataFrame, *keys: str) -> pl.DataFrame:
             pl.col("output_tokens").sum(),
             pl.col("cache_read_tokens").sum(),
             _usd("cost_usd"),
+            _usd("allocated_cost_usd", cost="allocated_cost"),
+            _usd("fully_loaded_cost_usd", cost="fully_loaded_cost"),
         )
         .sort(keys)
-        .with_columns(pricing.usd_column("cost_usd"))
+        .with_columns(pricing.usd_column(name) for name in ("cost_usd", "allocated_cost_usd", "fully_loaded_cost_usd"))
     )
 
 
@@ -265,17 +283,35 @@ def _tasks(calls: pl.DataFrame) -> pl.DataFrame:
             pl.col("tool_call_count").sum(),
             priced.all().alias("is_fully_priced"),
             pl.when(priced.any()).then(pl.col("cost").sum()).alias("cost_usd"),
+            _usd("allocated_cost_usd", cost="allocated_cost"),
+            pl.when(priced.any()).then(pl.col("fully_loaded_cost").sum()).alias("fully_loaded_cost_usd"),
             _usd("failed_attempt_cost_usd", pl.col("is_failed")),
         )
         .sort("task_id")
-        .with_columns(pricing.usd_column("cost_usd"), pricing.usd_column("failed_attempt_cost_usd"))
+        .with_columns(
+            pricing.usd_column(name)
+            for name in ("cost_usd", "allocated_cost_usd", "fully_loaded_cost_usd", "failed_attempt_cost_usd")
+        )
+    )
+
+
+def _allocations(calls: pl.DataFrame) -> pl.DataFrame:
+    """One row per attempt that an own server answered."""
+    names = {"allocated_cost": "cost_usd", "fully_loaded_cost": "fully_loaded_cost_usd"}
+    return (
+        calls.filter(pl.col("allocated_cost").is_not_null())
+        .select("source", "call_id", "attempt_number", "usage_date", "replica_id", *names)
+        .sort("usage_date", "call_id", "attempt_number")
+        .with_columns(pricing.usd_column(name) for name in names)
+        .rename(names)
     )
 
 
 def _tasks_by_day(tasks: pl.DataFrame) -> pl.DataFrame:
     outcome = pl.col("outcome")
+    names = ("cost_usd", "allocated_cost_usd", "fully_loaded_cost_usd")
     return (
-        tasks.with_columns(units=pl.col("cost_usd").str.replace(".", "", literal=True).cast(pl.Int64))
+        tasks.with_columns(pl.col(name).str.replace(".", "", literal=True).cast(pl.Int64) for name in names)
         .group_by("started_date", "team", "task_type")
         .agg(
             pl.len().alias("tasks"),
@@ -284,10 +320,10 @@ def _tasks_by_day(tasks: pl.DataFrame) -> pl.DataFrame:
             (outcome == "escalated").sum().alias("escalated_tasks"),
             (outcome == "unknown").sum().alias("unknown_outcome_tasks"),
             pl.col("is_fully_priced").sum().alias("fully_priced_tasks"),
-            pl.col("units").sum().alias("cost_usd"),
+            *(pl.col(name).sum() for name in names),
         )
         .sort("started_date", "team", "task_type")
-        .with_columns(pricing.usd_column("cost_usd"))
+        .with_columns(pricing.usd_column(name) for name in names)
     )
 
 
@@ -303,6 +339,7 @@ def _retries(calls: pl.DataFrame) -> pl.DataFrame:
         _usd("superseded_cost_usd", pl.col("is_superseded")),
         _usd("final_success_cost_usd", pl.col("is_final")),
         _usd("total_cost_usd"),
+        _usd("allocated_cost_usd", cost="allocated_cost"),
     ]
     table = calls.group_by(keys).agg(pl.len().alias("attempts"), failed.sum().alias("failed_attempts"), *money_columns)
     names = [name for name in table.columns if name.endswith("_usd")]
@@ -320,6 +357,7 @@ def _retry_causes(calls: pl.DataFrame, *keys: str) -> pl.DataFrame:
                 for ending in ("recovered", "abandoned", "unresolved")
             ),
             _usd("failed_cost_usd"),
+            _usd("allocated_cost_usd", cost="allocated_cost"),
             *(
                 _usd(f"{ending}_cost_usd", pl.col("ending") == ending)
                 for ending in ("recovered", "abandoned", "unresolved")
@@ -330,40 +368,27 @@ def _retry_causes(calls: pl.DataFrame, *keys: str) -> pl.DataFrame:
     return table.sort(keys).with_columns(pricing.usd_column(name) for name in names)
 
 
-STATES = ("active", "loaded_idle", "unallocated", "unknown")
-
-
-def gpu_truth(fleet: Fleet, lines: list[bills.Line], rates: Rates, world: World) -> pl.DataFrame:
+def _gpu_days(hours: list[Hour], rates: Rates) -> pl.DataFrame:
     """Seconds and dollars of each state by machine and UTC day."""
-    machines = {machine.resource_id: machine for machine in fleet.machines}
-    sampled = {step: _sampled_seconds(fleet, step) for step in (HOUR_SECONDS, DAY_SECONDS)}
     days: dict[tuple, dict] = {}
-    for line in lines:
-        if line.kind != bills.GPU_USAGE:
-            continue
-        machine = machines[line.resource_id]
-        step = line.end - line.start
-        active, held, free = sampled[step].get((line.resource_id, line.start), (Decimal(0), 0, 0))
-        billed = line.used_seconds * machine.gpu_count
-        seen = active + held + free
-        if seen > billed:
-            raise AssertionError(f"{line.resource_id} was seen for {seen} s of {billed} s billed")
-        seconds = (active, Decimal(held), Decimal(free), billed - seen)
-        cost = rates.usd(line.effective, machine.site.currency, line.charge_date)
-        day = days.setdefault(
-            (line.charge_date, line.resource_id),
-            defaultdict(Decimal),
-        )
-        day["billed_seconds"] += billed
-        day["effective_local"] += Decimal(line.effective) / bills.MICRO
-        day["effective_cost_usd"] += cost
-        day["billed_cost_usd"] += rates.usd(line.billed, machine.site.currency, line.charge_date)
-        for state, value in zip(STATES, seconds, strict=True):
-            day[f"{state}_seconds"] += value
-            day[f"{state}_usd"] += _EXACT.divide(_EXACT.multiply(cost, value), Decimal(billed))
+    machines = {}
+    for hour in hours:
+        line, machine = hour.line, hour.machine
+        machines[machine.resource_id] = machine
+        day = days.setdefault((line.charge_date, machine.resource_id), defaultdict(Fraction))
+        billed_usd = Fraction(rates.usd(line.billed, machine.site.currency, line.charge_date))
+        day["billed_seconds"] += hour.billed
+        day["effective_local"] += hour.share_of_line * line.effective / bills.MICRO
+        day["effective_cost_usd"] += hour.effective
+        day["billed_cost_usd"] += hour.share_of_line * billed_usd
+        day["active_without_calls_usd"] += hour.usd(hour.seconds["active"]) - hour.called_usd
+        for state, seconds in hour.seconds.items():
+            day[f"{state}_seconds"] += seconds
+            day[f"{state}_usd"] += hour.usd(seconds)
     rows = []
     for (charge_date, resource_id), day in sorted(days.items()):
         machine = machines[resource_id]
+        of = {name: _EXACT.divide(value.numerator, value.denominator) for name, value in day.items()}
         rows.append(
             {
                 "usage_date": charge_date,
@@ -373,34 +398,16 @@ def gpu_truth(fleet: Fleet, lines: list[bills.Line], rates: Rates, world: World)
                 "gpu_count": machine.gpu_count,
                 "purchase_mode": machine.purchase_mode,
                 "currency": machine.site.currency,
-                "billed_seconds": _plain(day["billed_seconds"]),
-                **{f"{state}_seconds": _plain(day[f"{state}_seconds"]) for state in STATES},
-                "effective_cost_local": _plain(day["effective_local"]),
-                "effective_cost_usd": _twelve(day["effective_cost_usd"]),
-                "billed_cost_usd": _twelve(day["billed_cost_usd"]),
-                **{f"{state}_usd": _twelve(day[f"{state}_usd"]) for state in STATES},
+                "billed_seconds": _plain(of["billed_seconds"]),
+                **{f"{state}_seconds": _plain(of[f"{state}_seconds"]) for state in STATES},
+                "effective_cost_local": _plain(of["effective_local"]),
+                "effective_cost_usd": _twelve(of["effective_cost_usd"]),
+                "billed_cost_usd": _twelve(of["billed_cost_usd"]),
+                **{f"{state}_usd": _twelve(of[f"{state}_usd"]) for state in STATES},
+                "active_without_calls_usd": _twelve(of["active_without_calls_usd"]),
             }
         )
     return pl.DataFrame(rows)
-
-
-def _sampled_seconds(fleet: Fleet, step: int) -> dict[tuple[str, int], tuple[Decimal, Decimal, Decimal]]:
-    """(active, loaded idle, unallocated) seconds by machine and start of an hour or day, exactly."""
-    sums = {}
-    for site in SITES:
-        interval = site.interval_seconds
-        grouped = (
-            fleet.samples[site.name]
-            .group_by("resource_id", (pl.col("sampled_at") // step * step).alias("start"))
-            .agg(
-                pl.col("active").sum(),
-                (100 - pl.col("active")).filter(pl.col("is_held")).sum().alias("held"),
-                (100 - pl.col("active")).filter(~pl.col("is_held")).sum().alias("free"),
-            )
-        )
-        for resource_id, start, *hundredths in grouped.iter_rows():
-            sums[resource_id, start] = tuple(Decimal(int(value) * interval) / 100 for value in hundredths)
-    return sums
 
 
 def _gpu_totals(days: pl.DataFrame) -> pl.DataFrame:
@@ -575,4 +582,4 @@ def _plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-__all__ = ["RULES", "STATES", "UNTAGGED", "gpu_truth", "judge", "write_truth"]
+__all__ = ["RULES", "UNTAGGED", "judge", "write_truth"]

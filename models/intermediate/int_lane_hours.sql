@@ -43,8 +43,8 @@ replica_members as (
     group by lane_id, hour_at, replica_id
 ),
 
--- the grain changes: every beginning and end within a lane and hour; what it adds to the calls in flight, and to the
--- replicas that can answer them
+-- the grain changes: every beginning and end within a lane and hour; what it adds to the calls in flight, to the
+-- replicas that can answer them, and to the GPUs that are held
 events as (
     {% for side, sign in [('from', '1'), ('to', '-1')] -%}
     select
@@ -55,7 +55,8 @@ events as (
         call_hours.call_position as member_number,
         {{ sign }} as side,
         {{ sign }} as calls,
-        0 as replicas
+        0 as replicas,
+        0 as gpus
     from call_hours
     inner join lane_pools on call_hours.hour_at = lane_pools.hour_at and call_hours.pool_id = lane_pools.pool_id
     where call_hours.is_timed
@@ -68,7 +69,8 @@ events as (
         0 as member_number,
         {{ sign }} as side,
         0 as calls,
-        0 as replicas
+        0 as replicas,
+        {{ sign }} as gpus
     from gpu_members
     union all
     select
@@ -79,7 +81,8 @@ events as (
         0 as member_number,
         {{ sign }} as side,
         0 as calls,
-        {{ sign }} as replicas
+        {{ sign }} as replicas,
+        0 as gpus
     from replica_members
     {{ 'union all' if not loop.last }}
     {% endfor %}
@@ -95,6 +98,7 @@ counted as (
         side,
         cast(sum(calls) over lane as bigint) as calls_in_flight,
         greatest(cast(sum(replicas) over lane as bigint), 1) as replicas_up,
+        cast(sum(gpus) over lane as bigint) as gpus_held,
         lead(microsecond) over (partition by lane_id, hour_at order by microsecond) - microsecond as microseconds,
         -- events of one moment stay in the order in which they were counted
         row_number() over (partition by lane_id, hour_at order by microsecond) as position
@@ -106,7 +110,8 @@ counted as (
     )
 ),
 
--- so many calls keep at most so many replicas busy; they share them evenly
+-- so many calls keep at most so many replicas busy; they share them evenly. A call that waits for a server to load
+-- shares nothing yet
 segments as (
     select
         *,
@@ -116,7 +121,7 @@ segments as (
             else 0
         end as busy,
         case
-            when calls_in_flight > 0
+            when calls_in_flight > 0 and gpus_held > 0
                 then {{ integer_divide(
                     'microseconds * 1000000 * least(calls_in_flight, replicas_up)', 'calls_in_flight'
                 ) }}

@@ -58,8 +58,9 @@ class SmallHome:
 
     The deliveries hold on purpose: a task over midnight, a price cut between two days, a retry labelled on the next
     day, a late and a grown log file, outcomes that change, a restated bill with a day gone, a month-wide bill line,
-    late GPU samples, lists of links, windows and outcomes that come again as a whole, edited aliases, prices and
-    discounts, observed prices, and a tracer that has seen some of the gateway's calls, one of them after midnight.
+    late GPU samples, calls to own servers that overlap, some over midnight, lists of links, windows and outcomes that
+    come again as a whole, edited aliases, prices and discounts, observed prices, and a tracer that has seen some of the
+    gateway's calls, one of them after midnight.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -150,6 +151,11 @@ class SmallHome:
                 changes.setdefault("model", "gpt-5.6-sol")
                 return spend_log_row(f"d{day}-{name}", moment.strftime("%Y-%m-%dT%H:%M:%S"), **changes)
 
+            def own(name: str, hour: float, replica: str, minutes: int) -> dict:
+                end = (start + timedelta(hours=hour, minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%S")
+                told = labels(f"t{day}", replica_id=replica)
+                return row(name, hour, custom_llm_provider="hosted_vllm", model="qwen", labels=told, endTime=end)
+
             def labels(task: str, **more: object) -> dict:
                 return {"task_id": task, "task_type": "ticket", **more}
 
@@ -162,6 +168,10 @@ class SmallHome:
                 row("f", 14, custom_llm_provider="hosted_vllm", model="qwen", labels=labels("t1", replica_id="r1")),
                 row("g", 15, usage={"prompt_tokens_details": {"cached_tokens": 400}}, labels=labels("t1")),
                 row("h", 16, prompt_tokens=-1),
+                own("s", 9.2, "r1", minutes=20),
+                own("u", 9.4, "r1", minutes=50),
+                own("v", 23.9, "w1", minutes=15),
+                own("w", 23.95, "w1", minutes=80),
             ]
             late = {"call_id": "over-midnight", "step_name": "review", "step_index": 1}
             if day == 1:
@@ -243,11 +253,15 @@ class SmallHome:
         return deliver
 
     def windows(self, name: str, delivered: int, *, ended: bool) -> Callable[[], None]:
-        """When replicas were loaded; the later list tells the end of one, and of another that came and went."""
+        """When replicas were loaded; the later list tells the ends of two, and of another that came and went."""
 
         def deliver() -> None:
             first, later = (DAY_ONE + timedelta(hours=hours) for hours in (8, 58))
-            rows = [f"r1,i-a,{first.isoformat()},{later.isoformat() if ended else ''}"]
+            last = DAY_ONE + timedelta(days=3, minutes=10)
+            rows = [
+                f"r1,i-a,{first.isoformat()},{later.isoformat() if ended else ''}",
+                f"w1,i-wide,2026-08-01T00:00:00Z,{last.isoformat() if ended else ''}",
+            ]
             if ended:
                 rows.append(f"r2,i-a,{(later + timedelta(hours=3)).isoformat()},")
             self._write(f"windows/{name}.csv", "\n".join(["replica,instance,loaded,unloaded", *rows, ""]), delivered)

@@ -9,12 +9,15 @@ import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
 import pytest
 
 MONEY = "decimal(38, 12)"
+# metered dollars are the generator's to the last digit; allocated ones to a millionth, as fractions are rounded twice
+ALLOCATED = "if(cast(expected.allocated_cost_usd as decimal(38, 12)) = 0, 0, 0.000001)"
 pytestmark = pytest.mark.xdist_group("sample")
 
 
@@ -56,7 +59,7 @@ def differences(
     found: str,
     keys: dict[str, str],
     exact: dict[str, str],
-    near: dict[str, float] | None = None,
+    near: dict[str, float | str] | None = None,
 ) -> list[tuple]:
     """Rows of the truth and of a mart that do not agree; a truth's 0 may be null where nothing was priced.
 
@@ -66,7 +69,7 @@ def differences(
         found: SQL of the mart's rows.
         keys: column -> type, what identifies a row.
         exact: column -> type, what must be equal.
-        near: column -> how far apart it may be.
+        near: money column -> how far apart it may be, a number or SQL over ``expected``.
     """
     on = " and ".join(f"cast(expected.{key} as {kind}) is not distinct from found.{key}" for key, kind in keys.items())
     wrong = [
@@ -75,7 +78,7 @@ def differences(
         for column, kind in exact.items()
     ]
     wrong += [
-        f"abs(cast(expected.{column} as {MONEY}) - found.{column}) > {tolerance}"
+        f"abs(coalesce(cast(expected.{column} as {MONEY}), 0) - coalesce(found.{column}, 0)) > {tolerance}"
         for column, tolerance in (near or {}).items()
     ]
     key = next(iter(keys))
@@ -99,9 +102,8 @@ def test_every_task_costs_what_the_generator_spent_on_it(marts: duckdb.DuckDBPyC
             **dict.fromkeys(("call_count", "attempt_count"), "bigint"),
             "started_date": "date",
             "is_fully_priced": "boolean",
-            "cost_usd": MONEY,
-            "failed_attempt_cost_usd": MONEY,
         },
+        dict.fromkeys(("cost_usd", "fully_loaded_cost_usd", "failed_attempt_cost_usd"), ALLOCATED),
     )
     assert found == []
     (count,) = marts.execute("select count(*) from core.fct_tasks").fetchone()
@@ -126,17 +128,45 @@ def test_what_each_day_team_and_task_type_cost(marts: duckdb.DuckDBPyConnection)
         "truth_cost_by_day",
         """
         select usage_date, team, task_type, count(*) as attempts, count(cost_usd) as priced_attempts,
-            sum(input_tokens) as input_tokens, sum(output_tokens) as output_tokens, sum(cost_usd) as cost_usd
+            sum(input_tokens) as input_tokens, sum(output_tokens) as output_tokens, sum(cost_usd) as cost_usd,
+            sum(fully_loaded_cost_usd) as fully_loaded_cost_usd
         from core.fct_call_attempts group by all
         """,
         {"usage_date": "date", "team": "varchar", "task_type": "varchar"},
         {
             **dict.fromkeys(("attempts", "priced_attempts"), "bigint"),
             # a log that reports no output tokens has none in the truth
-            **dict.fromkeys(("input_tokens", "output_tokens", "cost_usd"), MONEY),
+            **dict.fromkeys(("input_tokens", "output_tokens"), MONEY),
         },
+        dict.fromkeys(("cost_usd", "fully_loaded_cost_usd"), ALLOCATED),
     )
     assert found == []
+
+
+def test_what_each_call_to_an_own_server_cost(marts: duckdb.DuckDBPyConnection, truth: dict) -> None:
+    found = differences(
+        marts,
+        "truth_allocations",
+        "select * from core.fct_call_attempts where cost_basis = 'allocated'",
+        {"source": "varchar", "call_id": "varchar", "attempt_number": "bigint"},
+        {"usage_date": "date", "replica_id": "varchar"},
+        dict.fromkeys(("cost_usd", "fully_loaded_cost_usd"), 0.000001),
+    )
+    assert found == []
+    (count, nothing) = marts.execute(
+        """
+        select count(*), count(*) filter (where cost_usd = 0)
+        from core.fct_call_attempts where cost_basis = 'allocated'
+        """
+    ).fetchone()
+    assert count > 10_000
+    assert nothing == 0
+    unpriced = dict(
+        marts.execute(
+            "select unpriced_reason, count(*) from core.fct_call_attempts where cost_usd is null group by 1"
+        ).fetchall()
+    )
+    assert unpriced == {"no_price_for_model": truth["totals"]["unpriced_attempts"]["no_price"]}
 
 
 def test_cost_per_task_daily(marts: duckdb.DuckDBPyConnection) -> None:
@@ -144,7 +174,9 @@ def test_cost_per_task_daily(marts: duckdb.DuckDBPyConnection) -> None:
         marts,
         "truth_tasks_by_day",
         """
-        select * exclude (cost_usd), cost_usd - untagged_call_cost_usd as cost_usd
+        select * exclude (cost_usd, fully_loaded_cost_usd), cost_usd - untagged_call_cost_usd as cost_usd,
+            -- what no task holds is metered
+            fully_loaded_cost_usd - untagged_call_cost_usd as fully_loaded_cost_usd
         from unit_economics.cost_per_task_daily where tasks > 0
         """,
         {"started_date": "date", "team": "varchar", "task_type": "varchar"},
@@ -159,21 +191,30 @@ def test_cost_per_task_daily(marts: duckdb.DuckDBPyConnection) -> None:
                     "fully_priced_tasks",
                 ),
                 "bigint",
-            ),
-            "cost_usd": MONEY,
+            )
         },
+        dict.fromkeys(("cost_usd", "fully_loaded_cost_usd"), ALLOCATED),
     )
     assert found == []
 
 
 def test_every_dollar_is_in_cost_per_task_once(marts: duckdb.DuckDBPyConnection, truth: dict) -> None:
-    (daily, attempts) = marts.execute(
+    (daily, attempts, metered, allocated, loaded) = marts.execute(
         """
-        select (select sum(cost_usd) from unit_economics.cost_per_task_daily),
-            (select sum(cost_usd) from core.fct_call_attempts)
+        select (select sum(cost_usd) from unit_economics.cost_per_task_daily), sum(cost_usd),
+            sum(cost_usd) filter (where cost_basis = 'metered'),
+            sum(cost_usd) filter (where cost_basis = 'allocated'),
+            sum(fully_loaded_cost_usd) filter (where cost_basis = 'allocated')
+        from core.fct_call_attempts
         """
     ).fetchone()
-    assert str(daily) == str(attempts) == truth["totals"]["cost_usd"]
+    total, of_allocated, idle = (
+        Decimal(truth["totals"][name]) for name in ("cost_usd", "allocated_cost_usd", "idle_share_usd")
+    )
+    assert daily == attempts
+    assert metered == total - of_allocated
+    assert abs(allocated - of_allocated) < Decimal("0.000001")
+    assert abs(loaded - of_allocated - idle) < Decimal("0.000001")
 
 
 RETRY_MONEY = ("failed_cost_usd", "recovered_cost_usd", "abandoned_cost_usd", "unresolved_cost_usd")
@@ -188,8 +229,8 @@ def test_retry_overhead_daily(marts: duckdb.DuckDBPyConnection) -> None:
         {
             "attempts": "bigint",
             "failed_attempts": "bigint",
-            **dict.fromkeys((*RETRY_MONEY, "superseded_cost_usd", "final_success_cost_usd", "total_cost_usd"), MONEY),
         },
+        dict.fromkeys((*RETRY_MONEY, "superseded_cost_usd", "final_success_cost_usd", "total_cost_usd"), ALLOCATED),
     )
     assert found == []
 
@@ -203,9 +244,9 @@ def test_retry_causes_daily(marts: duckdb.DuckDBPyConnection) -> None:
         {
             **dict.fromkeys(
                 ("failed_attempts", "recovered_attempts", "abandoned_attempts", "unresolved_attempts"), "bigint"
-            ),
-            **dict.fromkeys(RETRY_MONEY, MONEY),
+            )
         },
+        dict.fromkeys(RETRY_MONEY, ALLOCATED),
     )
     assert found == []
 
@@ -220,6 +261,7 @@ def test_where_every_gpu_second_and_dollar_went(marts: duckdb.DuckDBPyConnection
         "effective_cost_usd",
         "billed_cost_usd",
         *(f"{state}_usd" for state in GPU_STATES),
+        "active_without_calls_usd",
     ]
     sums = ", ".join(f"sum({name}) as {name}" for name in measures)
     found = differences(
