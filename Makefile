@@ -23,7 +23,7 @@ bench: setup
 	$(BIN)/python bench/gpus.py
 
 drill: setup
-	$(BIN)/python -m pytest -m drill -rA
+	$(BIN)/python -m pytest -m drill
 
 setup: .venv/.installed
 
