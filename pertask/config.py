@@ -173,12 +173,14 @@ class Allocation(_Model):
 
     Attributes:
         weights: what the calls in flight on a GPU share its active dollars by: ``time`` or ``tokens``.
+        output_token_weight: how many tokens of uncached input an output token weighs, where tokens decide.
         idle: who carries idle dollars in fully_loaded_cost_usd: the calls of the same GPU and day ``by_use`` or
             ``even``, or nobody but the ``owner`` of the GPU.
         gpu_share_of_node_ratio: share of a machine's price that its GPUs carry, above 0, up to 1.
     """
 
     weights: Literal["time", "tokens"] = "time"
+    output_token_weight: Annotated[int, Field(strict=True, ge=1, le=100)] = 2
     idle: Literal["by_use", "even", "owner"] = "by_use"
     gpu_share_of_node_ratio: Annotated[float, Field(strict=True, gt=0, le=1)] = 1
 
@@ -186,6 +188,7 @@ class Allocation(_Model):
         """The dbt variables that these settings are."""
         return {
             "allocation_weights": self.weights,
+            "allocation_output_token_weight": self.output_token_weight,
             "allocation_idle": self.idle,
             "gpu_share_of_node_ratio": self.gpu_share_of_node_ratio,
         }

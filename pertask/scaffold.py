@@ -42,6 +42,8 @@ sources:
 allocation:
   # The calls in flight on a GPU share its active dollars by time (each instant evenly among them) or by tokens.
   weights: time
+  # How many tokens of uncached input an output token weighs; also in the cross-check of time against tokens.
+  output_token_weight: 2
   # Who carries idle dollars in fully_loaded_cost_usd: the calls of the same GPU and day by_use (by their cost) or even
   # (each alike), or nobody but the owner of the GPU. In cost_usd nobody does.
   idle: by_use

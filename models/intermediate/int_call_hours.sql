@@ -18,9 +18,10 @@ timed as (
             least(coalesce(ended_at, started_at), started_at + interval '1' day),
             {{ add_microseconds('started_at', '1') }}
         ) as in_flight_until,
-        -- tokens weigh as prefill and decode cost: an output token twice an input token
+        -- tokens weigh as prefill and decode cost: an output token a multiple of an input token that no cache held
         cast(
-            coalesce(input_tokens, 0) - coalesce(cache_read_tokens, 0) + 2 * coalesce(output_tokens, 0) as bigint
+            coalesce(input_tokens, 0) - coalesce(cache_read_tokens, 0)
+            + {{ var('allocation_output_token_weight') }} * coalesce(output_tokens, 0) as bigint
         ) as token_weight
     from attempts
 ),

@@ -17,6 +17,21 @@ hour_signals as (
     where {{ in_touched_dates('usage_date') }}
 ),
 
+gpu_pools as (
+    select * from {{ ref('int_gpu_pools') }}
+    where {{ in_touched_dates('usage_date') }}
+),
+
+lane_hours as (
+    select * from {{ ref('int_lane_hours') }}
+    where member_number = 0 and {{ in_touched_dates('usage_date') }}
+),
+
+call_hours as (
+    select * from {{ ref('int_call_hours') }}
+    where {{ in_touched_dates('usage_date') }}
+),
+
 -- the grain changes: the GPUs and purchase modes of a resource become one row an hour
 resource_hours as (
     select
@@ -32,6 +47,7 @@ resource_hours as (
         cast(sum({{ state }}_seconds) as decimal(38, 6)) as {{ state }}_seconds,
         {%- endfor %}
         cast(sum(effective_cost_usd) as decimal(38, 12)) as effective_cost_usd,
+        cast(sum(active_usd) as decimal(38, 12)) as active_usd,
         cast(sum(loaded_idle_usd) + sum(unallocated_usd) as decimal(38, 12)) as idle_usd
     from gpu_hours
     group by usage_date, resource_id, hour_at
@@ -42,12 +58,72 @@ resource_signals as (
     select
         resource_id,
         hour_at,
-        max(fb_used_bytes) as fb_used_bytes
+        max(fb_used_bytes) as fb_used_bytes,
+        sum(active_microseconds) as active_microseconds
         {%- for signal in signals %},
         sum({{ signal }}_active_microseconds) as {{ signal }}_active_microseconds,
         sum({{ signal }}_sampled_microseconds) as {{ signal }}_sampled_microseconds {%- endfor %}
     from sample_hours
     group by resource_id, hour_at
+),
+
+-- the time of all calls on a lane, beside the time for which its servers had any; how many servers share its calls
+lanes as (
+    select
+        lane_id,
+        hour_at,
+        greatest(count(distinct replica_id), 1) as server_count
+    from gpu_pools
+    group by lane_id, hour_at
+),
+
+lane_pools as (
+    select distinct
+        lane_id,
+        hour_at,
+        pool_id
+    from gpu_pools
+),
+
+lane_calls as (
+    select
+        lane_pools.lane_id,
+        lane_pools.hour_at,
+        sum(call_hours.to_microsecond - call_hours.from_microsecond) as call_microseconds
+    from lane_pools
+    inner join call_hours on lane_pools.hour_at = call_hours.hour_at and lane_pools.pool_id = call_hours.pool_id
+    group by lane_pools.lane_id, lane_pools.hour_at
+),
+
+lane_busy as (
+    select
+        lane_id,
+        hour_at,
+        max(busy_microseconds) as busy_microseconds
+    from lane_hours
+    group by lane_id, hour_at
+),
+
+resource_lanes as (
+    select distinct
+        resource_id,
+        hour_at,
+        lane_id
+    from gpu_pools
+),
+
+resource_calls as (
+    select
+        resource_lanes.resource_id,
+        resource_lanes.hour_at,
+        sum(lane_calls.call_microseconds) as call_microseconds,
+        sum(lane_busy.busy_microseconds * lanes.server_count) as busy_microseconds
+    from resource_lanes
+    inner join lanes on resource_lanes.lane_id = lanes.lane_id and resource_lanes.hour_at = lanes.hour_at
+    inner join lane_calls
+        on resource_lanes.lane_id = lane_calls.lane_id and resource_lanes.hour_at = lane_calls.hour_at
+    inner join lane_busy on resource_lanes.lane_id = lane_busy.lane_id and resource_lanes.hour_at = lane_busy.hour_at
+    group by resource_lanes.resource_id, resource_lanes.hour_at
 ),
 
 -- what the GPUs of the bill drew, by what they did
@@ -76,6 +152,7 @@ select
     resource_hours.unallocated_seconds,
     resource_hours.unknown_seconds,
     resource_hours.effective_cost_usd,
+    resource_hours.active_usd,
     resource_hours.idle_usd,
     {{ safe_divide(
         'resource_hours.active_seconds',
@@ -89,6 +166,27 @@ select
         'resource_signals.' ~ signal ~ '_sampled_microseconds'
     ) }} as {{ signal }}_active_ratio,
     {%- endfor %}
+    -- prefill is bound by computing, decode by memory, whose practical peak is 0.8
+    greatest(
+        {{ safe_divide(
+            'resource_signals.tensor_active_microseconds', 'resource_signals.tensor_sampled_microseconds'
+        ) }},
+        {{ safe_divide(
+            'resource_signals.dram_active_microseconds', 'resource_signals.dram_sampled_microseconds * 0.8'
+        ) }}
+    ) as saturation_ratio,
+    case
+        when resource_signals.sm_sampled_microseconds > 0
+            then cast(
+                cast(resource_hours.active_usd as double)
+                * greatest(
+                    1 - {{ safe_divide(
+                        'resource_signals.sm_active_microseconds', 'resource_signals.active_microseconds'
+                    ) }}, 0
+                ) as decimal(38, 12)
+            )
+    end as active_unsaturated_usd,
+    {{ safe_divide('resource_calls.call_microseconds', 'resource_calls.busy_microseconds') }} as mean_concurrency,
     resource_signals.fb_used_bytes,
     {{ to_kwh('resource_energy.energy') }} as energy_kwh,
     {{ to_kwh('resource_energy.called_energy') }} as called_energy_kwh,
@@ -107,6 +205,10 @@ left join resource_signals
     on
         resource_hours.resource_id = resource_signals.resource_id
         and resource_hours.hour_at = resource_signals.hour_at
+left join resource_calls
+    on
+        resource_hours.resource_id = resource_calls.resource_id
+        and resource_hours.hour_at = resource_calls.hour_at
 left join resource_energy
     on
         resource_hours.resource_id = resource_energy.resource_id

@@ -109,7 +109,12 @@ def test_how_dbt_is_called(home: Home) -> None:
     builds.prepare(home)
     *command, variables = builds.arguments(home, full_refresh=False)
     assert command == ["build", "--exclude-resource-type", "unit_test", "--vars"]
-    expected = {"allocation_weights": "time", "allocation_idle": "even", "gpu_share_of_node_ratio": 1}
+    expected = {
+        "allocation_weights": "time",
+        "allocation_output_token_weight": 2,
+        "allocation_idle": "even",
+        "gpu_share_of_node_ratio": 1,
+    }
     assert json.loads(variables) == expected
     assert builds.arguments(home, full_refresh=True)[-1] == "--full-refresh"
 
