@@ -60,6 +60,31 @@ def gpu_hours(warehouse: duckdb.DuckDBPyConnection) -> list[GpuHour]:
     ]
 
 
+def test_the_companies_hold_the_cases_that_are_hard(built):
+    brute = built.brute
+    called = [hour for hour in brute.hours if hour.called_usd]
+    parts = [part for hour in called for part in hour.parts.values()]
+    assert any(len(part.pools) > 1 for part in parts), "two replicas on one GPU"
+    assert any(part.share_of_card < 1 and part.busy for part in parts), "slices"
+    assert any(len({part.pools for part in hour.parts.values() if part.busy}) > 1 for hour in called), "several of them"
+    assert any(part.start > hour.hour_at for hour in called for part in hour.parts.values()), "loaded within an hour"
+    own = [call for call in built.company.calls if brute.costs.get(call.call_id)]
+    assert any(call.ended_at is None for call in own), "calls that do not tell their end"
+    assert any(call.ended_at and call.ended_at.date() > call.started_at.date() for call in own), "over midnight"
+    assert {name for call in own for name, value in vars(call).items() if value is not None} >= {
+        "replica_id", "api_base", "deployment_id"
+    }  # fmt: skip
+    [(estimated, refunded)] = built.warehouse.execute(
+        """
+        select count(*) filter (where is_provisional and active_usd > active_without_calls_usd),
+            count(*) filter (where effective_cost_usd < 0)
+        from core.fct_gpu_hours
+        """
+    ).fetchall()
+    assert estimated > 0, "calls after the end of the bill"
+    assert refunded > 0, "refunds"
+
+
 def test_the_bill_is_spread_whole(built):
     billed = defaultdict(Fraction)
     for line in (*built.company.lines["hourly"], *built.company.lines["wide"]):
@@ -161,7 +186,7 @@ def test_calls_never_carry_more_idle_than_there_is(built):
     ).fetchall():
         idle[built.company.machines[resource], day] += Fraction(usd)
     shares = built.warehouse.execute(
-        "select split_part(call_id, '-', 1), usage_date, sum(idle_share_usd) "
+        "select split_part(call_id, '-', 1), usage_date, sum(coalesce(idle_share_usd, 0)) "
         "from intermediate.int_call_allocations group by all"
     ).fetchall()
     kept = [row for row in shares if row[0] not in built.company.has_refund]
