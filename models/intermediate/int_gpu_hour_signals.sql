@@ -59,13 +59,14 @@ logged_days as (
     from gpu_pools
 ),
 
--- one row per hour and lane in which a call began, was in flight or ended
-called_lanes as (
+-- one row per hour and lane with a call that does not tell its time
+untimed_lanes as (
     select distinct
         gpu_pools.hour_at,
         gpu_pools.lane_id
     from gpu_pools
     inner join call_hours on gpu_pools.hour_at = call_hours.hour_at and gpu_pools.pool_id = call_hours.pool_id
+    where not call_hours.is_timed
 ),
 
 gpu_lanes as (
@@ -92,7 +93,7 @@ in_flight as (
             ),
             3600000000
         ) as in_flight_microseconds,
-        count(called_lanes.lane_id) > 0 as has_calls
+        count(untimed_lanes.lane_id) > 0 as has_untimed_calls
     from gpu_lanes
     inner join lane_hours
         on
@@ -100,8 +101,8 @@ in_flight as (
             and gpu_lanes.lane_id = lane_hours.lane_id
             and lane_hours.member_number = 0
             and lane_hours.member_name = concat(gpu_lanes.gpu_key, ' ', gpu_lanes.gpu_part)
-    left join called_lanes
-        on gpu_lanes.hour_at = called_lanes.hour_at and gpu_lanes.lane_id = called_lanes.lane_id
+    left join untimed_lanes
+        on gpu_lanes.hour_at = untimed_lanes.hour_at and gpu_lanes.lane_id = untimed_lanes.lane_id
     group by gpu_lanes.hour_at, gpu_lanes.resource_id, gpu_lanes.gpu_key
 ),
 
@@ -136,7 +137,7 @@ combined as (
         sample_hours.energy_microwatt_hours as energy,
         sample_hours.active_energy_microwatt_hours as sampled_active_energy,
         coalesce(in_flight.in_flight_microseconds, 0) as in_flight,
-        coalesce(in_flight.has_calls, false) as has_calls,
+        coalesce(in_flight.has_untimed_calls, false) as has_untimed_calls,
         watched_days.card_uuid is not null as is_watched,
         logged_days.gpu_key is not null as is_logged,
         coalesce(gpu_held_days.held_id, resource_held_days.held_id) is not null as is_held_by_windows,
@@ -212,7 +213,7 @@ explained as (
         *,
         case
             when in_flight > 0 then in_flight
-            when has_calls then seen_active
+            when has_untimed_calls then seen_active
             else 0
         end as called,
         greatest(sampled_active + sampled_loaded_idle + sampled_unallocated, power_sampled) - sampled_active

@@ -82,12 +82,12 @@ class Brute:
             self._judge(hour, shares)
             for pools, usd in self._split_gpu(hour, shares):
                 lane_costs[hour.hour_at, pools] += usd
-                lane_gpus[hour.hour_at.date(), hour.resource_id, hour.gpu_key][pools] += usd
+                lane_gpus[hour.hour_at.date(), hour.resource_id, hour.gpu_key][hour.hour_at, pools] += usd
         call_costs: dict[tuple, Fraction] = defaultdict(Fraction)
         for (hour_at, pools), usd in lane_costs.items():
             for call_id, weight in _normal(shares[hour_at, pools], self._calls).items():
                 self.costs[call_id] = self.costs.get(call_id, Fraction(0)) + usd * weight
-                call_costs[hour_at.date(), pools, hour_at, call_id] += usd * weight
+                call_costs[hour_at, pools, call_id] += usd * weight
         self._share_idle(lane_gpus, call_costs)
 
     @cached_property
@@ -244,6 +244,10 @@ class Brute:
         return found
 
     @cached_property
+    def _untimed_calls(self) -> set[str]:
+        return {call.call_id for call in self.company.calls if (call.ended_at or call.started_at) <= call.started_at}
+
+    @cached_property
     def _watched_days(self) -> set[tuple]:
         return {(resource, card, hour.date()) for resource, card, hour in self._samples}
 
@@ -278,7 +282,11 @@ class Brute:
         in_flight = min(
             sum((part.busy * part.share_of_card for part in hour.parts.values()), Fraction(0)), Fraction(3600)
         )
-        has_calls = any(shares[hour.hour_at, part.pools] is not None for part in hour.parts.values())
+        is_untimed = any(
+            call_id in self._untimed_calls
+            for part in hour.parts.values()
+            for call_id in shares[hour.hour_at, part.pools] or ()
+        )
         seen = max(active, in_flight)
         loaded = max(seen, active + held)
         day = hour.hour_at.replace(hour=0)
@@ -292,7 +300,7 @@ class Brute:
         hour.active = min(seen, room)
         hour.loaded_idle = min(hour.active + loaded - seen, room) - hour.active
         hour.unallocated = min(hour.active + hour.loaded_idle + free, room) - hour.active - hour.loaded_idle
-        called = in_flight or (seen if has_calls else Fraction(0))
+        called = in_flight or (seen if is_untimed else Fraction(0))
         hour.called_usd = hour.usd(hour.active) * called / seen if seen else Fraction(0)
 
     def _split_gpu(self, hour: GpuHour, shares: dict) -> Iterator[tuple[frozenset, Fraction]]:
@@ -306,23 +314,23 @@ class Brute:
             yield part.pools, hour.called_usd * weight / (sum(weights) or 1)
 
     def _share_idle(self, lane_gpus: dict, call_costs: dict) -> None:
-        """A GPU's idle dollars of a day go to that day's lanes on it, and to their calls, by what each cost."""
+        """A GPU's idle dollars of a day go to that day's lanes and hours on it, and to their calls, by what each cost."""
         idle = defaultdict(Fraction)
         for hour in self.hours:
             key = (hour.hour_at.date(), hour.resource_id, hour.gpu_key)
             idle[key] += hour.usd(hour.loaded_idle + hour.unallocated)
         lane_idle = defaultdict(Fraction)
         for key, lanes in lane_gpus.items():
-            weights = {pools: max(usd, Fraction(0)) for pools, usd in lanes.items()}
-            for pools, weight in weights.items():
+            weights = {lane: max(usd, Fraction(0)) for lane, usd in lanes.items()}
+            for lane, weight in weights.items():
                 if weight:
-                    lane_idle[key[0], pools] += idle[key] * weight / sum(weights.values())
+                    lane_idle[lane] += idle[key] * weight / sum(weights.values())
         sums = defaultdict(Fraction)
-        for (day, pools, *_), usd in call_costs.items():
-            sums[day, pools] += max(usd, Fraction(0))
-        for (day, pools, _, call_id), usd in call_costs.items():
+        for (*lane, _), usd in call_costs.items():
+            sums[tuple(lane)] += max(usd, Fraction(0))
+        for (*lane, call_id), usd in call_costs.items():
             if usd > 0:
-                self.idle_shares[call_id] += lane_idle[day, pools] * usd / sums[day, pools]
+                self.idle_shares[call_id] += lane_idle[tuple(lane)] * usd / sums[tuple(lane)]
 
 
 def _names(call: Call) -> tuple:
