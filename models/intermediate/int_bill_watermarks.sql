@@ -1,6 +1,7 @@
 with lines as (
     select
         source,
+        billing_account_id,
         charge_period_start,
         charge_period_end
     from {{ ref('int_bill_lines_classified') }}
@@ -11,14 +12,16 @@ with lines as (
 reached as (
     select
         source,
+        billing_account_id,
         max(case when charge_period_end <= charge_period_start + interval '1' day then charge_period_end end)
             as narrow_end,
         max(charge_period_end) as any_end
     from lines
-    group by source
+    group by source, billing_account_id
 )
 
 select
     source,
+    billing_account_id,
     coalesce(narrow_end, any_end) as billed_until
 from reached

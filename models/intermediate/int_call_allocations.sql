@@ -75,6 +75,7 @@ lane_calls as (
         call_hours.pool_id,
         call_hours.call_position,
         call_hours.token_weight,
+        call_hours.is_timed,
         coalesce(lane_hours.share, 0) as share
     from call_hours
     inner join lane_pools on call_hours.hour_at = lane_pools.hour_at and call_hours.pool_id = lane_pools.pool_id
@@ -221,6 +222,12 @@ weighed_calls as (
         lane_costs.lane_tokens,
         lane_costs.lane_call_count,
         lane_costs.is_provisional,
+        -- beside calls that tell what decides, one that does not tell it cannot be weighed
+        {% if by_tokens -%}
+        lane_costs.lane_tokens > 0 and lane_calls.token_weight = 0 as is_unweighed,
+        {%- else -%}
+        lane_costs.lane_share > 0 and not lane_calls.is_timed as is_unweighed,
+        {%- endif %}
         case
             {% if by_tokens -%}
             when lane_costs.lane_tokens > 0 then lane_calls.token_weight
@@ -268,8 +275,12 @@ select
     call_hours.call_date,
     lined_up.lane_id,
     case when call_hours.pool_kind = 'deployment' then 'deployment' else 'replica' end as allocation_grain,
-    {{ running_share('lined_up.lane_usd', 'lined_up.weight_up_to', 'lined_up.weight', 'lined_up.lane_weight') }}
-        as cost_usd,
+    case
+        when not lined_up.is_unweighed
+            then {{ running_share(
+                'lined_up.lane_usd', 'lined_up.weight_up_to', 'lined_up.weight', 'lined_up.lane_weight'
+            ) }}
+    end as cost_usd,
     {% if is_idle_even -%}
     {{ running_share('lined_up.lane_idle_usd', 'lined_up.calls_up_to', '1', 'lined_up.lane_call_count') }}
     {%- else -%}
@@ -281,8 +292,13 @@ select
         cast(lined_up.lane_usd as double) * {{ safe_divide('lined_up.token_weight', 'lined_up.lane_tokens') }}
         as decimal(38, 12)
     ) as token_share_usd,
-    {{ running_share('lined_up.lane_energy_kwh', 'lined_up.weight_up_to', 'lined_up.weight', 'lined_up.lane_weight') }}
-        as energy_kwh,
+    case
+        when not lined_up.is_unweighed
+            then {{ running_share(
+                'lined_up.lane_energy_kwh', 'lined_up.weight_up_to', 'lined_up.weight', 'lined_up.lane_weight'
+            ) }}
+    end as energy_kwh,
+    lined_up.is_unweighed,
     lined_up.is_provisional
 from lined_up
 inner join call_hours

@@ -173,8 +173,10 @@ judged as (
         *,
         case
             when duplicate_of_source is not null or response_cache_hit then null
-            -- what runs on our own GPUs is paid with their bill, whatever a price list says of its model
-            when billing = 'self_hosted' or pool_id is not null then 'awaiting_allocation'
+            -- what runs on own GPUs is paid with their bill, whatever a price list says of its model; but a gateway may
+            -- stand on the same machine, so that its host alone says nothing of a model that has a price
+            when billing = 'self_hosted' or pool_kind in ('replica', 'address', 'deployment') then 'awaiting_allocation'
+            when pool_kind = 'host' and model_match is null then 'awaiting_allocation'
             when
                 call_kind in ('tool', 'retrieval', 'guardrail') and model is null and model_match is null
                 and input_tokens is null and output_tokens is null

@@ -72,7 +72,26 @@ resource_cards as (
             and date_trunc('day', resource_hours.hour_at) + interval '1' day > windows.loaded_at
 ),
 
--- the GPUs of a billed hour: those seen in it first, then those known on the same day
+-- for how much of a billed hour windows hold a GPU that they name
+held_cards as (
+    select
+        resource_hours.resource_id,
+        resource_hours.hour_at,
+        split_part(windows.gpu_uuid, '/', 1) as card_uuid,
+        sum({{ microseconds_between(
+            'greatest(windows.loaded_at, resource_hours.hour_at)',
+            "least(windows.unloaded_at, resource_hours.hour_at + interval '1' hour)"
+        ) }}) as held_microseconds
+    from resource_hours
+    inner join windows
+        on
+            resource_hours.resource_id = windows.resource_id
+            and resource_hours.hour_at < windows.unloaded_at
+            and resource_hours.hour_at + interval '1' hour > windows.loaded_at
+    group by resource_hours.resource_id, resource_hours.hour_at, split_part(windows.gpu_uuid, '/', 1)
+),
+
+-- the GPUs of a billed hour: those seen in it first, then those held in it, then those known on the same day
 ranked_cards as (
     select
         resource_hours.resource_id,
@@ -80,7 +99,9 @@ ranked_cards as (
         resource_cards.card_uuid,
         row_number() over (
             partition by resource_hours.resource_id, resource_hours.hour_at
-            order by coalesce(sample_hours.present_microseconds, 0) desc, resource_cards.card_uuid
+            order by
+                coalesce(sample_hours.present_microseconds, 0) desc,
+                coalesce(held_cards.held_microseconds, 0) desc, resource_cards.card_uuid asc
         ) as slot
     from resource_hours
     inner join resource_cards
@@ -92,6 +113,11 @@ ranked_cards as (
             resource_hours.resource_id = sample_hours.resource_id
             and resource_hours.hour_at = sample_hours.hour_at
             and resource_cards.card_uuid = sample_hours.card_uuid
+    left join held_cards
+        on
+            resource_hours.resource_id = held_cards.resource_id
+            and resource_hours.hour_at = held_cards.hour_at
+            and resource_cards.card_uuid = held_cards.card_uuid
 ),
 
 -- the grain changes: one row per resource, hour and billed GPU

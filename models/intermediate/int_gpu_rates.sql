@@ -17,7 +17,10 @@ billed as (
         lines.resource_id,
         max(watermarks.billed_until) as billed_until
     from lines
-    inner join watermarks on lines.source = watermarks.source
+    inner join watermarks
+        on
+            lines.source = watermarks.source
+            and lines.billing_account_id is not distinct from watermarks.billing_account_id
     group by lines.resource_id
 ),
 

@@ -16,7 +16,7 @@ with attempts as (
         and not coalesce(response_cache_hit, false)
         and cost_basis in ('metered', 'unpriced')
         and coalesce(unpriced_reason, 'none') not in (
-            'no_gpu_for_call', 'gpu_not_billed', 'no_exchange_rate', 'no_price_for_tool'
+            'no_gpu_for_call', 'gpu_not_billed', 'no_exchange_rate', 'weight_missing', 'no_price_for_tool'
         )
         and {{ in_touched_dates('usage_date') }}
 )

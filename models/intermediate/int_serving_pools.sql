@@ -11,9 +11,8 @@ windows as (
     select * from {{ ref('int_replica_windows') }}
 ),
 
-links as (
-    select * from {{ ref('int_resource_links') }}
-    where resource_id is not null
+machine_names as (
+    select * from {{ ref('int_machine_names') }}
 ),
 
 -- one row per UTC date and what calls name of the server that answered
@@ -48,49 +47,15 @@ replica_days as (
     group by call_days.usage_date, windows.replica_id
 ),
 
-link_days as (
-    select
-        call_days.usage_date,
-        links.resource_id,
-        links.deployment_id,
-        {{ server_address('links.api_base') }} as address,
-        {{ server_host('links.api_base') }} as host,
-        lower(links.hostname) as hostname,
-        lower(links.node_name) as node_name
-    from call_days
-    inner join links on call_days.day_end > links.valid_from and call_days.day_start < links.valid_to
-),
-
--- one row per date and address of a machine: the whole address goes before the host alone
-machine_names as (
-    select
-        usage_date,
-        address as machine_name,
-        1 as preference,
-        resource_id
-    from link_days
-    where address is not null
-    union all
-    {% for name in ['host', 'hostname', 'node_name'] -%}
-    select
-        usage_date,
-        {{ name }} as machine_name,
-        2 as preference,
-        resource_id
-    from link_days
-    where {{ name }} is not null
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
-),
-
+-- one row per date and name that led to a machine on it
 machine_days as (
-    select
-        usage_date,
-        machine_name,
-        preference,
-        min(resource_id) as resource_id
-    from machine_names
-    group by usage_date, machine_name, preference
+    select distinct
+        call_days.usage_date,
+        machine_names.name_kind,
+        machine_names.machine_name
+    from call_days
+    inner join machine_names
+        on call_days.day_end > machine_names.valid_from and call_days.day_start < machine_names.valid_to
 ),
 
 deployment_days as (
@@ -102,29 +67,31 @@ deployment_days as (
     union
     select
         usage_date,
-        deployment_id
-    from link_days
-    where deployment_id is not null
+        machine_name as deployment_id
+    from machine_days
+    where name_kind = 'deployment'
 ),
 
--- the best name decides: the replica, else the machine at the address, else the deployment
+-- the best name decides: the replica, else the server at the whole address, else the machine at its host, else the
+-- deployment
 named as (
     select
         call_names.*,
         replica_days.replica_id as known_replica_id,
-        coalesce(by_address.resource_id, by_host.resource_id) as resource_id,
+        coalesce(by_address.machine_name, by_host.machine_name) as machine_name,
+        coalesce(by_address.name_kind, by_host.name_kind) as machine_name_kind,
         deployment_days.deployment_id as known_deployment_id
     from call_names
     left join replica_days
         on call_names.usage_date = replica_days.usage_date and call_names.replica_id = replica_days.replica_id
     left join machine_days as by_address
         on
-            by_address.preference = 1
+            by_address.name_kind = 'address'
             and call_names.usage_date = by_address.usage_date
             and call_names.address = by_address.machine_name
     left join machine_days as by_host
         on
-            by_host.preference = 2
+            by_host.name_kind = 'host'
             and call_names.usage_date = by_host.usage_date
             and call_names.host = by_host.machine_name
     left join deployment_days
@@ -139,7 +106,7 @@ pooled_deployments as (
         usage_date,
         known_deployment_id
     from named
-    where known_replica_id is null and resource_id is null and known_deployment_id is not null
+    where known_replica_id is null and machine_name is null and known_deployment_id is not null
 ),
 
 pooled as (
@@ -158,9 +125,14 @@ placed as (
         *,
         case
             when known_replica_id is not null and not is_pooled then 'replica'
-            when resource_id is not null and known_replica_id is null then 'machine'
+            when machine_name is not null and known_replica_id is null then machine_name_kind
             when is_pooled then 'deployment'
-        end as pool_kind
+        end as pool_kind,
+        case
+            when known_replica_id is not null and not is_pooled then known_replica_id
+            when machine_name is not null and known_replica_id is null then machine_name
+            when is_pooled then known_deployment_id
+        end as pool_name
     from pooled
 )
 
@@ -168,18 +140,7 @@ select
     usage_date,
     {{ names | join(',\n    ') }},
     pool_kind,
-    case pool_kind
-        when 'replica' then known_replica_id
-        when 'machine' then resource_id
-        when 'deployment' then known_deployment_id
-    end as pool_name,
-    concat(
-        pool_kind, ' ',
-        case pool_kind
-            when 'replica' then known_replica_id
-            when 'machine' then resource_id
-            when 'deployment' then known_deployment_id
-        end
-    ) as pool_id
+    pool_name,
+    concat(pool_kind, ' ', pool_name) as pool_id
 from placed
 where pool_kind is not null

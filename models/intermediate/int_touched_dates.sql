@@ -275,16 +275,18 @@ previous_watermarks as (
     {% if previous_bill_lines -%}
     select
         source,
+        billing_account_id,
         coalesce(
             max(case when charge_period_end <= charge_period_start + interval '1' day then charge_period_end end),
             max(charge_period_end)
         ) as billed_until
     from {{ previous_bill_lines }}
     where is_gpu_usage
-    group by source
+    group by source, billing_account_id
     {%- else -%}
     select
         cast(null as string) as source,
+        cast(null as string) as billing_account_id,
         cast(null as timestamp) as billed_until
     from build
     where false
@@ -299,7 +301,10 @@ moved_watermarks as (
             coalesce(previous_watermarks.billed_until, timestamp '0001-01-01 00:00:00')
         ) as moved_from
     from watermarks
-    full outer join previous_watermarks on watermarks.source = previous_watermarks.source
+    full outer join previous_watermarks
+        on
+            watermarks.source = previous_watermarks.source
+            and watermarks.billing_account_id is not distinct from previous_watermarks.billing_account_id
     where watermarks.billed_until is distinct from previous_watermarks.billed_until
 ),
 

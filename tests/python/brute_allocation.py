@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 
-from tests.python.random_company import DAY, HOUR, SAMPLE_SECONDS, Call, Company
+from tests.python.random_company import DAY, HOUR, SAMPLE_SECONDS, Call, Company, Link
 
 Pool = tuple[str, str]
 MICRO = timedelta(microseconds=1)
@@ -51,6 +51,16 @@ class Part:
     share_of_card: Fraction
     busy: Fraction = Fraction(0)
 
+    @property
+    def lane(self) -> tuple:
+        """What it shares with the GPUs on which the same calls are in flight: pools, and the time they hold it.
+
+        Any server of a deployment may answer, so that its GPUs stay together whenever they are held.
+        """
+        if any(kind == "deployment" for kind, _ in self.pools):
+            return (self.pools,)
+        return self.pools, self.start, self.end
+
 
 class Brute:
     """Costs of a company's calls.
@@ -58,6 +68,7 @@ class Brute:
     Attributes:
         costs: call id -> cost; calls that no billed GPU answers are not in it.
         idle_shares: call id -> its share of idle dollars.
+        unweighed: ids of calls that do not tell how long they took, where others beside them do.
         idle_by_group: (group, date) -> idle dollars of the GPUs on which calls cost something.
     """
 
@@ -65,6 +76,7 @@ class Brute:
         self.company = company
         self.hours = hours
         self.costs: dict[str, Fraction] = {}
+        self.unweighed: set[str] = set()
         self.idle_shares: dict[str, Fraction] = defaultdict(Fraction)
         self._allocate()
 
@@ -74,8 +86,8 @@ class Brute:
         lanes = defaultdict(list)
         for hour in self.hours:
             for part in hour.parts.values():
-                lanes[hour.hour_at, part.pools].append(part)
-        shares = {key: self._shares(*key, parts) for key, parts in lanes.items()}
+                lanes[hour.hour_at, part.lane].append(part)
+        shares = {key: self._shares(key[0], parts[0].pools, parts) for key, parts in lanes.items()}
         lane_costs: dict[tuple, Fraction] = defaultdict(Fraction)
         lane_gpus: dict[tuple, dict] = defaultdict(lambda: defaultdict(Fraction))
         for hour in self.hours:
@@ -85,7 +97,10 @@ class Brute:
                 lane_gpus[hour.hour_at.date(), hour.resource_id, hour.gpu_key][hour.hour_at, pools] += usd
         call_costs: dict[tuple, Fraction] = defaultdict(Fraction)
         for (hour_at, pools), usd in lane_costs.items():
-            for call_id, weight in _normal(shares[hour_at, pools], self._calls).items():
+            got = shares[hour_at, pools]
+            if any(got.values()):
+                self.unweighed |= got.keys() & self._untimed_calls
+            for call_id, weight in _normal(got, self._calls).items():
                 self.costs[call_id] = self.costs.get(call_id, Fraction(0)) + usd * weight
                 call_costs[hour_at, pools, call_id] += usd * weight
         self._share_idle(lane_gpus, call_costs)
@@ -123,7 +138,7 @@ class Brute:
             return first < start + DAY and last > start
 
         loaded = {w.replica_id: w.deployment_id for w in self.company.windows if overlaps(w.loaded_at, w.unloaded_at)}
-        links = [link for link in self.company.links if overlaps(link.valid_from, link.valid_to)]
+        links = [link for link in self._links if overlaps(link.valid_from, link.valid_to)]
         machines = {f"http://{link.hostname}:8000/v1": link.resource_id for link in links}
         deployments = {*loaded.values(), *(link.deployment_id for link in links)} - {None}
 
@@ -158,14 +173,18 @@ class Brute:
         pools = self._called_pools[hour.hour_at.date()]
         end = hour.hour_at + HOUR
         windows = [w for w in self.company.windows if w.loaded_at < end and w.unloaded_at > hour.hour_at]
-        last_slot, slots = 0, {}
-        claims = defaultdict(int)
+        taken, slots = 0, {}
+        machine = self._sizes[hour.resource_id, hour.hour_at]
+        claims, first_loaded = defaultdict(int), {}
         for window in windows:
             if window.resource_id == hour.resource_id and window.gpu_uuid is None and window.gpu_count:
                 claims[window.replica_id] = max(claims[window.replica_id], window.gpu_count)
-        for replica in sorted(claims):
-            slots[replica] = range(last_slot + 1, last_slot + claims[replica] + 1)
-            last_slot += claims[replica]
+                first_loaded[window.replica_id] = min(
+                    first_loaded.get(window.replica_id, window.loaded_at), window.loaded_at
+                )
+        for replica in sorted(claims, key=lambda name: (first_loaded[name], name)):
+            slots[replica] = {place % machine + 1 for place in range(taken, taken + claims[replica])}
+            taken += claims[replica]
         for window in windows:
             if window.gpu_uuid is not None:
                 holds = window.gpu_uuid.split("/")[0] == hour.gpu_key
@@ -178,9 +197,10 @@ class Brute:
                     yield part, pool, window.replica_id, window.loaded_at, window.unloaded_at
         if ("machine", hour.resource_id) in pools:
             yield hour.gpu_key, ("machine", hour.resource_id), hour.resource_id, hour.hour_at, end
-        for link in self.company.links:
+        for link in self._links:
             pool = ("deployment", link.deployment_id)
             is_valid = link.valid_from < end and link.valid_to > hour.hour_at
+            is_valid = is_valid and link.deployment_id not in self._windowed[hour.hour_at.date()]
             if link.resource_id == hour.resource_id and pool in pools and is_valid:
                 yield hour.gpu_key, pool, hour.resource_id, link.valid_from, link.valid_to
 
@@ -199,10 +219,58 @@ class Brute:
                 min(replica for _, replica, *_ in ways),
                 max(min(start for *_, start, _ in ways), hour.hour_at),
                 min(max(end for *_, end in ways), hour.hour_at + HOUR),
-                Fraction(weights[part], sum(weights.values())) if part in weights else Fraction(1),
+                self._share_of_card(hour, part, weights, sum("/" in other for other in held)),
             )
             for part, ways in held.items()
         }
+
+    def _share_of_card(self, hour: GpuHour, part: str, weights: dict[str, int], slice_count: int) -> Fraction:
+        """By the profiles seen in the hour, else as on the same date, else alike among the slices."""
+        if "/" not in part:
+            return Fraction(1)
+        if part in weights:
+            return Fraction(weights[part], sum(weights.values()))
+        return self._slice_days.get((part, hour.hour_at.date()), Fraction(1, slice_count))
+
+    @cached_property
+    def _links(self) -> list[Link]:
+        """Names of machines count from the date on which a bill first has the machine."""
+        first = {}
+        for hour in self.hours:
+            day = hour.hour_at.replace(hour=0)
+            first[hour.resource_id] = min(first.get(hour.resource_id, day), day)
+        return [
+            replace(link, valid_from=max(link.valid_from, first[link.resource_id]))
+            for link in self.company.links
+            if link.resource_id in first
+        ]
+
+    @cached_property
+    def _slice_days(self) -> dict[tuple, Fraction]:
+        found = {}
+        for (_, _, hour_at), samples in self._samples.items():
+            weights = {s.gpu_uuid: int(s.mig_profile[0]) for s in samples if s.mig_profile}
+            for uuid, weight in weights.items():
+                key, share = (uuid, hour_at.date()), Fraction(weight, sum(weights.values()))
+                found[key] = max(found.get(key, share), share)
+        return found
+
+    @cached_property
+    def _sizes(self) -> dict[tuple, int]:
+        found = defaultdict(int)
+        for hour in self.hours:
+            key = hour.resource_id, hour.hour_at
+            found[key] = max(found[key], hour.slot)
+        return found
+
+    @cached_property
+    def _windowed(self) -> dict[date, set[str]]:
+        found = defaultdict(set)
+        for window in self.company.windows:
+            for hour in self.hours:
+                if window.loaded_at < hour.hour_at + HOUR and window.unloaded_at > hour.hour_at:
+                    found[hour.hour_at.date()].add(window.deployment_id)
+        return found
 
     def _shares(self, hour_at: datetime, pools: frozenset[Pool], parts: list[Part]) -> dict[str, Fraction] | None:
         """Seconds of the lane's servers that each call got; notes how long each of its parts was busy. None: no calls.
@@ -285,7 +353,7 @@ class Brute:
         is_untimed = any(
             call_id in self._untimed_calls
             for part in hour.parts.values()
-            for call_id in shares[hour.hour_at, part.pools] or ()
+            for call_id in shares[hour.hour_at, part.lane] or ()
         )
         seen = max(active, in_flight)
         loaded = max(seen, active + held)
@@ -305,16 +373,16 @@ class Brute:
 
     def _split_gpu(self, hour: GpuHour, shares: dict) -> Iterator[tuple[frozenset, Fraction]]:
         """A GPU's dollars go to its lanes by how long each was busy; where no call tells its time, evenly."""
-        called = [part for part in hour.parts.values() if shares[hour.hour_at, part.pools] is not None]
-        timed = [part for part in called if any(shares[hour.hour_at, part.pools].values())]
+        called = [part for part in hour.parts.values() if shares[hour.hour_at, part.lane] is not None]
+        timed = [part for part in called if any(shares[hour.hour_at, part.lane].values())]
         weights = [part.busy * part.share_of_card if part in timed else Fraction(0) for part in called]
         if not timed:
             weights = [Fraction(1)] * len(called)
         for part, weight in zip(called, weights, strict=True):
-            yield part.pools, hour.called_usd * weight / (sum(weights) or 1)
+            yield part.lane, hour.called_usd * weight / (sum(weights) or 1)
 
     def _share_idle(self, lane_gpus: dict, call_costs: dict) -> None:
-        """A GPU's idle dollars of a day go to that day's lanes and hours on it, and to their calls, by what each cost."""
+        """A GPU's idle dollars of a day go to its lanes and hours of that day, and to calls, by what each cost."""
         idle = defaultdict(Fraction)
         for hour in self.hours:
             key = (hour.hour_at.date(), hour.resource_id, hour.gpu_key)

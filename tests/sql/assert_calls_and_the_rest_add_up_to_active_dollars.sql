@@ -1,5 +1,6 @@
 -- By day of the GPU-hours: what calls were given and what no call explains are the active dollars, to the last 1e-12
--- USD; and no more idle dollars are on calls than there are.
+-- USD, and no more idle dollars are on calls than there are. By call: the fact has what the hours of the call add up
+-- to, or no cost, where one of them has none; a call of a sampled log carries its own share only.
 with gpu_hours as (
     select
         usage_date,
@@ -21,18 +22,16 @@ allocations as (
     group by usage_date
 ),
 
--- the calls of the fact are on the date on which they start: only the sum over all dates is the same
-facts as (
+calls as (
     select
-        (
-            select sum(cost_usd) from {{ ref('fct_call_attempts') }}
-            where cost_basis = 'allocated'
-        ) as call_usd,
-        (
-            select sum(fct_call_attempts.cost_usd) from {{ ref('fct_call_attempts') }}
-            where fct_call_attempts.cost_basis = 'allocated' and fct_call_attempts.sample_weight = 1
-        ) as unweighed_usd,
-        (select sum(int_call_allocations.cost_usd) from {{ ref('int_call_allocations') }}) as allocated_usd
+        source,
+        call_id,
+        attempt_number,
+        call_date,
+        case when count(*) = count(cost_usd) then sum(cost_usd) end as cost_usd
+    from {{ ref('int_call_allocations') }}
+    where {{ in_tested_dates('call_date') }}
+    group by source, call_id, attempt_number, call_date
 )
 
 select
@@ -50,12 +49,20 @@ where
     or coalesce(allocations.idle_share_usd, 0) > greatest(coalesce(gpu_hours.idle_usd, 0), 0)
 union all
 select
-    cast(null as date) as usage_date,
-    call_usd as active_usd,
+    calls.call_date as usage_date,
+    attempts.cost_usd as active_usd,
     cast(null as decimal(38, 12)) as active_without_calls_usd,
-    allocated_usd,
+    calls.cost_usd as allocated_usd,
     cast(null as decimal(38, 12)) as idle_usd,
     cast(null as decimal(38, 12)) as idle_share_usd
-from facts
--- calls of a sampled log carry their own share only
-where call_usd = unweighed_usd and call_usd is distinct from allocated_usd
+from calls
+left join {{ ref('fct_call_attempts') }} as attempts
+    on
+        calls.source = attempts.source
+        and calls.call_id = attempts.call_id
+        and calls.attempt_number = attempts.attempt_number
+        and calls.call_date = attempts.usage_date
+where
+    attempts.sample_weight is null
+    or (calls.cost_usd is null) != (attempts.cost_usd is null)
+    or (attempts.sample_weight = 1 and calls.cost_usd != attempts.cost_usd)

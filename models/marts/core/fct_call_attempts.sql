@@ -44,9 +44,11 @@ allocated as (
         attempt_number,
         call_date,
         min(allocation_grain) as allocation_grain,
-        sum(cost_usd) as cost_usd,
+        -- a call of which one hour has no cost has none
+        case when count(*) = count(cost_usd) then sum(cost_usd) end as cost_usd,
         sum(coalesce(idle_share_usd, 0)) as idle_share_usd,
-        sum(energy_kwh) as energy_kwh,
+        case when count(*) = count(energy_kwh) then sum(energy_kwh) end as energy_kwh,
+        bool_or(is_unweighed) as is_unweighed,
         bool_or(is_provisional) as is_provisional
     from allocations
     group by source, call_id, attempt_number, call_date
@@ -102,6 +104,7 @@ costs as (
         attempts.usage_date,
         coalesce(attempts.unpriced_reason = 'awaiting_allocation', false) as is_self_hosted,
         allocated.allocation_grain,
+        coalesce(allocated.is_unweighed, false) as is_unweighed,
         coalesce(allocated.is_provisional, false) as is_provisional,
         coalesce(
             attempts.cost_usd, {{ unweigh_money('allocated.cost_usd', 'attempts.sample_weight') }}
@@ -240,6 +243,7 @@ select
     case
         when not costs.is_self_hosted then attempts.unpriced_reason
         when attempts.pool_id is null then 'no_gpu_for_call'
+        when costs.cost_usd is null and costs.is_unweighed then 'weight_missing'
         when costs.cost_usd is null and costs.allocation_grain is not null then 'no_exchange_rate'
         when costs.cost_usd is null then 'gpu_not_billed'
     end as unpriced_reason,

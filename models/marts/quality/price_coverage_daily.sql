@@ -4,7 +4,7 @@
 {%- set gaps = [
     'usage_missing', 'no_price_for_model', 'no_price_for_tier', 'no_price_at_time', 'no_price_for_component',
 ] %}
-{%- set others = ['no_gpu_for_call', 'gpu_not_billed', 'no_exchange_rate', 'no_price_for_tool'] %}
+{%- set others = ['no_gpu_for_call', 'gpu_not_billed', 'no_exchange_rate', 'weight_missing', 'no_price_for_tool'] %}
 
 with attempts as (
     select
