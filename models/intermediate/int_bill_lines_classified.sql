@@ -102,6 +102,28 @@ sized as (
     from counted
 ),
 
+-- one row per commitment and invoice that pays for GPUs: what nothing used of another one is no GPU's waste
+gpu_commitments as (
+    select distinct
+        source,
+        billing_period_start,
+        coalesce(commitment_discount_id, capacity_reservation_id) as commitment_id
+    from identified
+    where names_gpu and coalesce(commitment_discount_id, capacity_reservation_id) is not null
+),
+
+committed as (
+    select
+        sized.*,
+        sized.names_gpu or gpu_commitments.commitment_id is not null as is_for_gpus
+    from sized
+    left join gpu_commitments
+        on
+            sized.source = gpu_commitments.source
+            and sized.billing_period_start = gpu_commitments.billing_period_start
+            and coalesce(sized.commitment_discount_id, sized.capacity_reservation_id) = gpu_commitments.commitment_id
+),
+
 judged as (
     select
         *,
@@ -110,7 +132,7 @@ judged as (
             when charge_category = 'Credit' then 'credit'
             when charge_category = 'Adjustment' then 'adjustment'
             -- before purchases: a recurring fee of AWS is also what of its commitment nothing used
-            when commitment_discount_status = 'Unused' or capacity_reservation_status = 'Unused'
+            when is_for_gpus and (commitment_discount_status = 'Unused' or capacity_reservation_status = 'Unused')
                 then 'unused_commitment'
             when charge_category = 'Purchase' then 'purchase'
             -- a machine's traffic or storage names the machine too, but is not measured in time
@@ -127,7 +149,7 @@ judged as (
                 else 'other'
             end
         ) as line_purchase_mode
-    from sized
+    from committed
 ),
 
 marked as (
