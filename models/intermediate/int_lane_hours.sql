@@ -117,12 +117,12 @@ segments as (
         *,
         case
             when calls_in_flight > 0
-                then {{ integer_divide('microseconds * least(calls_in_flight, replicas_up)', 'replicas_up') }}
+                then {{ quotient('microseconds * least(calls_in_flight, replicas_up)', 'replicas_up') }}
             else 0
         end as busy,
         case
             when calls_in_flight > 0 and gpus_held > 0
-                then {{ integer_divide(
+                then {{ quotient(
                     'microseconds * 1000000 * least(calls_in_flight, replicas_up)', 'calls_in_flight'
                 ) }}
             else 0
