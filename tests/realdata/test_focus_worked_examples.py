@@ -154,11 +154,14 @@ def test_the_three_ways_to_pay_cost_the_same_an_hour(lines) -> None:
     assert all(line["effective_cost"] == 0 for name in PURCHASES for line in lines[name])
 
 
-def test_what_nothing_used_is_unused_commitment_in_dollars(lines) -> None:
-    unused = {
-        name: sum(line["effective_cost"] for line in lines[name] if line["line_kind"] == "unused_commitment")
+def test_what_nothing_used_is_in_dollars_and_no_gpus_money(lines) -> None:
+    """None of the examples pays for GPUs, so that what is left unused is other cost on the invoice."""
+    left = {
+        name: [line for line in lines[name] if line["commitment_discount_status"] == "Unused"]
         for name in (*FLEXIBLE, *USAGES)
     }
+    assert {line["line_kind"] for lines_left in left.values() for line in lines_left} == {"other"}
+    unused = {name: sum(line["effective_cost"] for line in lines_left) for name, lines_left in left.items()}
     assert {name: cost for name, cost in unused.items() if cost} == {
         FLEXIBLE[3]: Decimal("1.5"),
         USAGES[1]: Decimal("1"),
