@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 
 from pertask.errors import QueryError
 from pertask.home import Home
+from publish.publication import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -132,7 +133,7 @@ def _open(connection: duckdb.DuckDBPyConnection, home: Home, dates: tuple[date, 
     first, last = dates or (date.min, date.max)
     connection.execute("set autoinstall_known_extensions = false")
     connection.execute("set TimeZone = 'UTC'")
-    connection.execute(f"attach {_literal(home.published_file)} as published (read_only)")
+    connection.execute(f"attach {literal(home.published_file)} as published (read_only)")
     connection.execute("use published")
     connection.execute(f"set variable first_date = date '{first}'")
     connection.execute(f"set variable last_date = date '{last}'")
@@ -148,9 +149,5 @@ def _write(connection: duckdb.DuckDBPyConnection, output_format: str, path: Path
         moments = "replace (" + ", ".join(f"{name} at time zone 'UTC' as {name}" for name in _MOMENTS) + ")"
     connection.execute(
         f"copy (select * {moments} from temp.focus order by ChargePeriodStart, columns(*)) "
-        f"to {_literal(path)} ({options})"
+        f"to {literal(path)} ({options})"
     )
-
-
-def _literal(value: object) -> str:
-    return "'" + str(value).replace("'", "''") + "'"

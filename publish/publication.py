@@ -154,10 +154,10 @@ def _write(home: Home, marts: list[Mart], scratch: Path) -> Publication:
 
     with contextlib.closing(duckdb.connect()) as connection:
         connection.execute("set autoinstall_known_extensions = false")
-        connection.execute(f"set temp_directory = {_literal(home.spill)}")
-        connection.execute(f"attach {_literal(home.warehouse_file)} as warehouse (read_only)")
+        connection.execute(f"set temp_directory = {literal(home.spill)}")
+        connection.execute(f"attach {literal(home.warehouse_file)} as warehouse (read_only)")
         _check_marts(connection, marts)
-        connection.execute(f"attach {_literal(scratch)} as published (storage_version {_literal(STORAGE_VERSION)})")
+        connection.execute(f"attach {literal(scratch)} as published (storage_version {literal(STORAGE_VERSION)})")
         connection.execute("begin")
         for schema in dict.fromkeys(mart.schema for mart in marts):
             connection.execute(f"create schema if not exists published.{_name(schema)}")
@@ -206,10 +206,10 @@ def _copy(connection: duckdb.DuckDBPyConnection, mart: Mart) -> int:
 
 def _describe(connection: duckdb.DuckDBPyConnection, table: str, description: str, columns: dict[str, str]) -> None:
     if description:
-        connection.execute(f"comment on table {table} is {_literal(description)}")
+        connection.execute(f"comment on table {table} is {literal(description)}")
     for column, text in columns.items():
         if text:
-            connection.execute(f"comment on column {table}.{_name(column)} is {_literal(text)}")
+            connection.execute(f"comment on column {table}.{_name(column)} is {literal(text)}")
 
 
 def _build_facts(connection: duckdb.DuckDBPyConnection, home: Home) -> dict[str, Any]:
@@ -251,7 +251,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _literal(value: object) -> str:
+def literal(value: object) -> str:
+    """A SQL string literal of ``value``."""
     return "'" + str(value).replace("'", "''") + "'"
 
 

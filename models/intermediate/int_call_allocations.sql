@@ -87,7 +87,7 @@ lane_calls as (
             and call_hours.call_position = lane_hours.member_number
 ),
 
-lanes as (
+lane_sums as (
     select
         lane_id,
         hour_at,
@@ -96,6 +96,23 @@ lanes as (
         count(*) as lane_call_count
     from lane_calls
     group by lane_id, hour_at
+),
+
+-- time in flight decides (tokens, where that is chosen); what has no time weighs by its tokens, what has neither alike
+lanes as (
+    select
+        *,
+        case
+            {% if by_tokens -%}
+            when lane_tokens > 0 then 'tokens'
+            when lane_share > 0 then 'time'
+            {%- else -%}
+            when lane_share > 0 then 'time'
+            when lane_tokens > 0 then 'tokens'
+            {%- endif %}
+            else 'count'
+        end as weighed_by
+    from lane_sums
 ),
 
 -- the dollars of a GPU go to its lanes by the time for which calls were in flight on each; where no call tells its
@@ -196,6 +213,7 @@ lane_costs as (
         lanes.lane_share,
         lanes.lane_tokens,
         lanes.lane_call_count,
+        lanes.weighed_by,
         lane_idle.lane_idle_usd,
         sum(gpu_lane_costs.lane_usd) as lane_usd,
         {{ to_kwh('sum(gpu_lane_costs.lane_energy)') }} as lane_energy_kwh,
@@ -204,11 +222,10 @@ lane_costs as (
     inner join lanes on gpu_lane_costs.lane_id = lanes.lane_id and gpu_lane_costs.hour_at = lanes.hour_at
     left join lane_idle on lanes.lane_id = lane_idle.lane_id and lanes.hour_at = lane_idle.hour_at
     group by
-        lanes.lane_id, lanes.hour_at, lanes.lane_share, lanes.lane_tokens, lanes.lane_call_count,
+        lanes.lane_id, lanes.hour_at, lanes.lane_share, lanes.lane_tokens, lanes.lane_call_count, lanes.weighed_by,
         lane_idle.lane_idle_usd
 ),
 
--- time in flight decides (tokens, where that is chosen); what has no time weighs by its tokens, what has neither alike
 weighed_calls as (
     select
         lane_calls.lane_id,
@@ -222,32 +239,22 @@ weighed_calls as (
         lane_costs.lane_tokens,
         lane_costs.lane_call_count,
         lane_costs.is_provisional,
-        -- beside calls that tell what decides, one that does not tell it cannot be weighed
-        {% if by_tokens -%}
-        lane_costs.lane_tokens > 0 and lane_calls.token_weight = 0 as is_unweighed,
-        {%- else -%}
-        lane_costs.lane_share > 0 and not lane_calls.is_timed as is_unweighed,
-        {%- endif %}
-        case
-            {% if by_tokens -%}
-            when lane_costs.lane_tokens > 0 then lane_calls.token_weight
-            when lane_costs.lane_share > 0 then lane_calls.share
-            {%- else -%}
-            when lane_costs.lane_share > 0 then lane_calls.share
-            when lane_costs.lane_tokens > 0 then lane_calls.token_weight
-            {%- endif %}
+        case lane_costs.weighed_by
+            when 'time' then lane_calls.share
+            when 'tokens' then lane_calls.token_weight
             else 1
         end as weight,
-        case
-            {% if by_tokens -%}
-            when lane_costs.lane_tokens > 0 then lane_costs.lane_tokens
-            when lane_costs.lane_share > 0 then lane_costs.lane_share
-            {%- else -%}
-            when lane_costs.lane_share > 0 then lane_costs.lane_share
-            when lane_costs.lane_tokens > 0 then lane_costs.lane_tokens
-            {%- endif %}
+        case lane_costs.weighed_by
+            when 'time' then lane_costs.lane_share
+            when 'tokens' then lane_costs.lane_tokens
             else lane_costs.lane_call_count
-        end as lane_weight
+        end as lane_weight,
+        -- beside calls that tell what was chosen to decide, one that does not tell it cannot be weighed
+        {% if by_tokens -%}
+        lane_costs.weighed_by = 'tokens' and lane_calls.token_weight = 0 as is_unweighed
+        {%- else -%}
+        lane_costs.weighed_by = 'time' and not lane_calls.is_timed as is_unweighed
+        {%- endif %}
     from lane_calls
     inner join lane_costs on lane_calls.lane_id = lane_costs.lane_id and lane_calls.hour_at = lane_costs.hour_at
 ),
