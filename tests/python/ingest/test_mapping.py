@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.contracts import CONTRACTS, DATE, TIMESTAMP
+from ingest.contracts import CONTRACTS, DATE, ENUMS, TIMESTAMP
 from ingest.errors import IngestError
 from ingest.lake import Lake
 from ingest.mapping import load_mapping
@@ -204,17 +204,6 @@ def test_the_same_file_through_an_edited_mapping_replaces_the_batch(tmp_path, la
     assert len(Lake(tmp_path / "lake").batches()) == 1
 
 
-CONSTANTS = {
-    "call_kind": "llm",
-    "workload_kind": "serving",
-    "status": "success",
-    "outcome": "success",
-    "charge_category": "Usage",
-    "event": "restart",
-    "quote_status": "quote",
-}
-
-
 @pytest.mark.parametrize("name", [name for name in CONTRACTS if name != "quarantined_rows"])
 def test_every_contract_can_be_filled_in_every_column(tmp_path, lake_rows, name):
     contract = CONTRACTS[name]
@@ -227,7 +216,7 @@ def test_every_contract_can_be_filled_in_every_column(tmp_path, lake_rows, name)
         if contract.type_of(column) == DATE
         else "true"
         if contract.type_of(column) == pa.bool_()
-        else CONSTANTS.get(column, "x")
+        else ENUMS.get(column, ("x",))[0]
         if contract.type_of(column) == pa.string()
         else "1"
         for column in columns
@@ -247,7 +236,7 @@ def test_columns_that_are_not_required_may_be_left_out(tmp_path, lake_rows, name
     contract = CONTRACTS[name]
     columns = [column for column in contract.required if column not in ("source", "line_id")] or ["hostname"]
     texts = {
-        column: "2026-08-01" if contract.type_of(column) == TIMESTAMP else CONSTANTS.get(column, "1")
+        column: "2026-08-01" if contract.type_of(column) == TIMESTAMP else ENUMS.get(column, ("1",))[0]
         for column in columns
     }
     mapping = f"contract: {name}\nformat: csv\ncolumns:\n" + "".join(f"  {column}: c_{column}\n" for column in columns)
