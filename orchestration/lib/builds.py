@@ -21,6 +21,8 @@ from pertask.home import Home
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pertask.config import Config
+
 PROJECT = Path(__file__).parents[2]
 """The dbt project: the folder of dbt_project.yml."""
 
@@ -78,7 +80,7 @@ def prepare(home: Home, *, full_refresh: bool = False, dates: tuple[date, date] 
 
     company = load_company(home)
     config = load_config(home, with_mappings=False)
-    precedences, variables = config.precedences(), json.dumps(config.allocation.variables())
+    precedences, variables = config.precedences(), _variables(config)
     home.warehouse.mkdir(parents=True, exist_ok=True)
     code_hash = _hash(_CODE)
     reason = _full_refresh_reason(home, code_hash, precedences, variables, full_refresh)
@@ -157,20 +159,26 @@ def environment(home: Home) -> dict[str, str]:
 
 
 def manifest(home: Home) -> Path:
-    """Path of dbt's manifest for a home, parsed anew when the project's files changed.
+    """Path of dbt's manifest for a home, parsed anew when the project's files or the home's variables changed.
+
+    Parsed with the variables of a build, so that the build need not parse again.
 
     Raises:
         BuildError: the project does not parse; says why.
+        ConfigError: pertask.yml has errors.
     """
+    from pertask.config import load_config
+
     path, stamp = home.target / "manifest.json", home.target / "parsed_hash"
-    parsed_hash = _hash(_PARSED)
+    variables = _variables(load_config(home, with_mappings=False))
+    parsed_hash = f"{_hash(_PARSED)} {variables}"
     if path.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == parsed_hash:
         return path
     from dbt.cli.main import dbtRunner
 
     home.target.mkdir(parents=True, exist_ok=True)
     os.environ.update(environment(home))
-    result = dbtRunner().invoke(["--quiet", "parse"])
+    result = dbtRunner().invoke(["--quiet", "parse", "--vars", variables])
     if not result.success:
         raise BuildError(f"the dbt project in {PROJECT} does not parse: {result.exception}")
     stamp.write_text(parsed_hash, encoding="ascii")
@@ -204,6 +212,10 @@ def audit(home: Home) -> Audit:
         elif result["status"] == "pass":
             passed += 1
     return Audit(passed, tuple(failures), tuple(warnings))
+
+
+def _variables(config: Config) -> str:
+    return json.dumps(config.allocation.variables())
 
 
 def _full_refresh_reason(

@@ -28,8 +28,6 @@ from pertask.home import Home
 from tests.python.building import build, ingest_sources
 from tests.python.conftest import spend_log_row, write_json_lines
 
-pytestmark = pytest.mark.xdist_group("pricing_cases")
-
 EXACT = Decimal("0.000000001")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 COUNTS = (

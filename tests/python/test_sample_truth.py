@@ -18,7 +18,6 @@ import pytest
 MONEY = "decimal(38, 12)"
 # metered dollars are the generator's to the last digit; allocated ones to a millionth, as fractions are rounded twice
 ALLOCATED = "if(cast(expected.allocated_cost_usd as decimal(38, 12)) = 0, 0, 0.000001)"
-pytestmark = pytest.mark.xdist_group("sample")
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+import pertask.home
+from pertask.cli import cli
+from tests.python.building import build, publish
 
 REPOSITORY = Path(__file__).parents[2]
 REAL_DATA = Path(os.environ.get("PERTASK_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -24,22 +27,25 @@ def real_data() -> Path:
 
 
 class Home:
-    """A pertask home that is driven only through the command, as a user would."""
+    """A pertask home that is driven as a user would, in this process: starting the program each time costs minutes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def run(self, *arguments: str | Path) -> str:
-        """Run ``pertask`` with arguments; returns its output, fails the test when it fails."""
-        done = subprocess.run(
-            [sys.executable, "-m", "pertask", *map(str, arguments)],
-            env={**os.environ, "PERTASK_HOME": str(self.folder)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"pertask {' '.join(map(str, arguments))}\n{done.stdout}\n{done.stderr}"
+        """Run ``pertask`` with arguments; returns what it printed, fails the test when it fails."""
+        done = CliRunner().invoke(cli, [*map(str, arguments)], env={"PERTASK_HOME": str(self.folder)})
+        assert done.exit_code == 0, f"pertask {' '.join(map(str, arguments))}\n{done.output}\n{done.exception!r}"
         return done.stdout
+
+    def build(self) -> None:
+        """Build the models and check them, without the graph around them."""
+        build(pertask.home.Home(self.folder))
+
+    def publish(self) -> None:
+        """Build, and publish the marts."""
+        self.build()
+        publish(pertask.home.Home(self.folder))
 
     def query(self, sql: str) -> list[dict]:
         """Rows of the published marts."""

@@ -93,8 +93,7 @@ def built(home: Home, real_data, tmp_path_factory) -> None:
         *("--format", "mapping", "--mapping", MAPPINGS / "alibaba_gpu.yml", "--source", "pods"),
     )
     home.run("ingest", bill, "--format", "focus", "--source", "bill")
-    home.run("build")
-    home.run("publish")
+    home.publish()
 
 
 def test_idle_dollars_are_the_unused_share_of_what_was_paid(home: Home):

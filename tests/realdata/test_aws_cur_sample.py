@@ -26,8 +26,7 @@ def test_sums_by_type_and_product_are_the_files_own(home: Home, real_data: Path)
     assert sum(lines for lines, *_ in expected.values()) == 1281
 
     home.run("ingest", path, "--source", "aws")
-    home.run("build")
-    home.run("publish")
+    home.publish()
     rows = home.query(
         """
         select json_extract_string(vendor_columns, '$.line_item_line_item_type') as type, service_name,

@@ -13,8 +13,7 @@ def test_the_code_trace_costs_what_its_tokens_say(home: Home, real_data):
         real_data / "azure_llm_2023" / "AzureLLMInferenceTrace_code.dev.csv",
         *("--format", "mapping", "--mapping", MAPPINGS / "azure_code.yml", "--source", "azure"),
     )
-    home.run("build")
-    home.run("publish")
+    home.publish()
     (row,) = home.query(
         """
         select count(*) as attempts, sum(input_tokens) as input_tokens, sum(output_tokens) as output_tokens,

@@ -17,8 +17,7 @@ def path(home: Home, real_data: Path) -> Path:
     """The file, after it has gone through the whole product."""
     path = real_data / "focus_sample_1_0" / "focus_sample.csv"
     home.run("ingest", path, "--format", "focus", "--source", "focus_sample")
-    home.run("build")
-    home.run("publish")
+    home.publish()
     return path
 
 

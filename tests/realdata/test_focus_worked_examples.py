@@ -77,8 +77,7 @@ def lines(home: Home, real_data: Path, tmp_path_factory: pytest.TempPathFactory)
         sources.append(f"  {name}: {{path: {written(rows, folder / name / 'part.csv')}, format: focus}}")
     (home.folder / "pertask.yml").write_text("\n".join([*sources, ""]), encoding="utf-8")
     home.run("ingest")
-    home.run("build")
-    home.run("publish")
+    home.publish()
     found: dict[str, list[dict]] = defaultdict(list)
     for row in home.query(
         """

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from tests.realdata.conftest import Home
-from tests.realdata.ties import company_prices, dearest_share, ingest, publish
+from tests.realdata.ties import company_prices, dearest_share, ingest
 
 # The harness's own prices of models that the price book does not have, USD per million: fresh, cached, answer.
 HARNESS_PRICES = {
@@ -60,7 +60,7 @@ def built(home: Home, real_data) -> None:
     ingest(home, folder / "cases.jsonl.gz", "ljoukov_graders", "judge")
     ingest(home, folder / "cases.jsonl.gz", "ljoukov_crashes", "crashes")
     ingest(home, folder / "cases.jsonl.gz", "ljoukov_cases", "outcomes")
-    publish(home)
+    home.publish()
 
 
 def test_every_case_is_a_task(home: Home):

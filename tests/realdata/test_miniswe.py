@@ -23,8 +23,7 @@ def built(home: Home, real_data) -> None:
         folder / "tasks.jsonl",
         *("--format", "mapping", "--mapping", MAPPINGS / "miniswe_tasks.yml", "--source", "outcomes"),
     )
-    home.run("build")
-    home.run("publish")
+    home.publish()
 
 
 def test_the_recomputed_cost_is_the_sum_of_every_call(home: Home):

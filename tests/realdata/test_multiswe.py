@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.realdata.conftest import Home
-from tests.realdata.ties import dearest_share, ingest, publish
+from tests.realdata.ties import dearest_share, ingest
 
 DEEPSEEK = "20240825_SWE-agent_deepseek-coder-v2"
 DOUBAO = "20240825_SWE-agent_doubao-pro-128k"
@@ -18,7 +18,7 @@ def built(home: Home, real_data) -> None:
     file = real_data / "multiswe_sweagent" / "tasks.jsonl.gz"
     ingest(home, file, "multiswe_runs", "agent")
     ingest(home, file, "multiswe_tasks", "outcomes")
-    publish(home)
+    home.publish()
 
 
 def test_reported_cost_by_run(home: Home):

@@ -9,7 +9,7 @@ import math
 import pytest
 
 from tests.realdata.conftest import Home
-from tests.realdata.ties import dearest_share, ingest, publish
+from tests.realdata.ties import dearest_share, ingest
 
 # Benchmark: tasks, dollars, resolved.
 BENCHMARKS = {
@@ -38,7 +38,7 @@ def built(home: Home, real_data) -> None:
     file = real_data / "openhands_index" / "instance_results.csv.gz"
     ingest(home, file, "openhands_runs", "agents")
     ingest(home, file, "openhands_tasks", "outcomes")
-    publish(home)
+    home.publish()
 
 
 def test_reported_cost_by_benchmark(home: Home):

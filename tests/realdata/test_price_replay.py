@@ -47,7 +47,7 @@ def replayed(home: Home, real_data: Path, tmp_path_factory: pytest.TempPathFacto
             writer.writeheader()
             writer.writerows(row for row in rows if start <= row["observed_at"] < end)
         home.run("prices", "import", path)
-        home.run("build")
+        home.build()
         with duckdb.connect(str(home.folder / "warehouse" / "pertask.duckdb"), read_only=True) as connection:
             found.append(
                 connection.execute(

@@ -26,8 +26,7 @@ def quotes(home: Home, real_data: Path) -> dict[tuple[str, str, str, str], dict]
     for name in FILES.values():
         path = real_data / FOLDER / name
         home.run("ingest", path, "--source", "skypilot", "--delivered-at", "2026-08-01T00:00:00Z")
-    home.run("build")
-    home.run("publish")
+    home.publish()
     rows = home.query(
         """
         select * replace (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.realdata.conftest import Home
-from tests.realdata.ties import dearest_share, ingest, publish
+from tests.realdata.ties import dearest_share, ingest
 
 # Source: runs, dollars, resolved, dollars on unresolved, share of the dearest fifth in percent.
 RUNS = {
@@ -24,7 +24,7 @@ def built(home: Home, real_data) -> None:
         for agent in ("gpt5", "claude"):
             ingest(home, file, f"swebenchpro_{agent}_runs", f"{agent}_{part}")
             ingest(home, file, f"swebenchpro_{agent}_tasks", f"{agent}_{part}_outcomes")
-    publish(home)
+    home.publish()
 
 
 def test_reported_cost_by_agent(home: Home):

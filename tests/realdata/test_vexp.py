@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from tests.realdata.conftest import Home
-from tests.realdata.ties import company_prices, dearest_share, ingest, publish
+from tests.realdata.ties import company_prices, dearest_share, ingest
 
 FILE = "swebench-2026-03-22.dev.jsonl"
 # List prices, USD per million.
@@ -22,7 +22,7 @@ def built(home: Home, real_data) -> None:
     company_prices(home, [("anthropic", "claude-opus-4-5-20251101", name, price) for name, price in LIST.items()])
     ingest(home, file, "vexp_runs", "agent")
     ingest(home, file, "vexp_tasks", "outcomes")
-    publish(home)
+    home.publish()
 
 
 def test_reported_cost_by_outcome(home: Home):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.realdata.conftest import Home
-from tests.realdata.ties import ingest, publish
+from tests.realdata.ties import ingest
 
 ANCHOR = 1_770_986_400
 """What the mapping adds to the monotonic clock, in seconds."""
@@ -86,7 +86,7 @@ def gap(home: Home, real_data, tmp_path_factory) -> list[dict]:
     assert {scale: len(runs[f"scale {scale}"]) for scale in RUNS} == {scale: RUNS[scale][0] for scale in RUNS}
     ingest(home, folder / "samples.jsonl", "vllm_gpu", "gpu")
     home.run("ingest", folder / "bill.csv", "--format", "focus", "--source", "bill")
-    publish(home)
+    home.publish()
     return missing
 
 

@@ -13,12 +13,6 @@ def ingest(home: Home, path: Path, mapping: str, source: str) -> None:
     home.run("ingest", path, "--format", "mapping", "--mapping", MAPPINGS / f"{mapping}.yml", "--source", source)
 
 
-def publish(home: Home) -> None:
-    """Build and publish the marts."""
-    home.run("build")
-    home.run("publish")
-
-
 def company_prices(home: Home, rows: Iterable[tuple[str, str, str, str]]) -> None:
     """Prices of the company's own: provider, model, component, USD per million."""
     lines = ["provider,model,component,usd_per_million", *(",".join(row) for row in rows)]

@@ -23,9 +23,6 @@ from ingest.sample import generate
 
 DAYS, SCALE = 6, 0.05
 
-# The module's sample is made and read once, by one of the test processes.
-pytestmark = pytest.mark.xdist_group("sample")
-
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -62,8 +62,6 @@ WORDS = {
         *("active", "active_without_calls", "loaded_idle", "unallocated", "unknown", "unused_commitment"),
     },
 }
-# The home is made once.
-pytestmark = pytest.mark.xdist_group("focus_export")
 STATES = ("active_without_calls", "loaded_idle", "unallocated", "unknown", "unused_commitment")
 
 

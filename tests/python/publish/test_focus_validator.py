@@ -22,7 +22,7 @@ from pertask.home import Home
 from publish.focus_export import export_focus
 from tests.python.homes import SmallHome
 
-pytestmark = [pytest.mark.drill, pytest.mark.xdist_group("focus_validator")]
+pytestmark = pytest.mark.drill
 
 # multimethod 2 has no `overload`, which its pandera imports.
 PACKAGES = ("focus-validator==1.0.0", "multimethod<2")
