@@ -38,7 +38,7 @@ setup: .venv/.installed
 	if [ ! -x $(BIN)/python ]; then $$python -m venv .venv; fi; \
 	uv=$$(command -v uv || true); \
 	if [ -z "$$uv" ]; then $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; uv=$(BIN)/uv; fi; \
-	$$uv sync --quiet --locked --inexact --python $(BIN)/python; \
+	$$uv sync --quiet --locked --inexact --compile-bytecode --python $(BIN)/python; \
 	touch $@
 
 clean:

@@ -9,7 +9,6 @@ from ingest.runner import ingest
 from orchestration.lib import builds
 from pertask.config import load_config
 from pertask.home import Home
-from publish import publication
 
 
 def ingest_sources(home: Home) -> None:
@@ -30,13 +29,6 @@ def build(home: Home, *, full_refresh: bool = False, is_tested: bool = True) -> 
         run_dbt(home, *builds.arguments(home, full_refresh=prepared.full_refresh), *untested)
     builds.accept(home)
     return prepared
-
-
-def publish(home: Home) -> None:
-    """Publish what was built last."""
-    home.target.mkdir(parents=True, exist_ok=True)
-    _manifest().write(str(home.target / "manifest.json"))
-    publication.publish(home)
 
 
 def run_dbt(home: Home, *arguments: str) -> None:

@@ -12,7 +12,7 @@ from pertask.home import Home
 from tests.python.building import build, ingest_sources
 from tests.python.homes import SmallHome, mart_rows
 
-ORDERS = [seed if seed < 6 else pytest.param(seed, marks=pytest.mark.drill) for seed in range(20)]
+ORDERS = [seed if seed < 3 else pytest.param(seed, marks=pytest.mark.drill) for seed in range(20)]
 """Seeds of the orders: some with every change, all of them in `make drill`."""
 BUILDS = 3
 """Builds of one order: two at random moments, one at the end."""

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 import pertask.home
 from pertask.cli import cli
-from tests.python.building import build, publish
+from publish.publication import publish
+from tests.python.building import build
 
 REPOSITORY = Path(__file__).parents[2]
 REAL_DATA = Path(os.environ.get("PERTASK_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
