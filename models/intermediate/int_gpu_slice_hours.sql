@@ -31,8 +31,6 @@ timed as (
             lead(sampled_at) over (partition by gpu_uuid order by sampled_at)
         ) as ends_at,
         coalesce(gr_engine_active, gpu_util) as activity,
-        -- each slice repeats the power of its card, or only the card's own series has it
-        coalesce(power_watts, max(power_watts) over (partition by card_uuid, sampled_at)) as card_watts,
         pod is not null or namespace is not null as is_held_by_pod
     from samples
 ),
@@ -66,9 +64,21 @@ named_resources as (
     group by resource_id
 ),
 
+-- each slice repeats the power of its card, or only the card's own series has it
+card_powers as (
+    select
+        card_uuid,
+        sampled_at,
+        max(power_watts) as power_watts
+    from samples
+    where card_uuid in (select card_uuid from samples where gpu_uuid != card_uuid) and power_watts is not null
+    group by card_uuid, sampled_at
+),
+
 placed as (
     select
         timed.*,
+        coalesce(timed.power_watts, card_powers.power_watts) as card_watts,
         links.resource_id,
         (
             coalesce(labelled_days.has_labels, false)
@@ -76,6 +86,10 @@ placed as (
             or coalesce(timed.usage_date >= named_resources.first_named_date, false)
         ) as is_ownership_known
     from timed
+    left join card_powers
+        on
+            timed.card_uuid = card_powers.card_uuid
+            and timed.sampled_at = card_powers.sampled_at
     left join links
         on
             timed.card_uuid = links.card_uuid
