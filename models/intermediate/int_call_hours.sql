@@ -19,10 +19,12 @@ timed as (
             {{ add_microseconds('started_at', '1') }}
         ) as in_flight_until,
         -- tokens weigh as prefill and decode cost: an output token a multiple of an input token that no cache held
-        cast(
-            coalesce(input_tokens, 0) - coalesce(cache_read_tokens, 0)
-            + {{ var('allocation_output_token_weight') }} * coalesce(output_tokens, 0) as bigint
-        ) as token_weight
+        cast(round(
+            (
+                coalesce(input_tokens, 0) - coalesce(cache_read_tokens, 0)
+                + {{ var('allocation_output_token_weight') }} * coalesce(output_tokens, 0)
+            ) * sample_weight
+        ) as bigint) as token_weight
     from attempts
 ),
 
@@ -54,11 +56,8 @@ select
     pool_id,
     pool_kind,
     pool_name,
-    -- a short name of the call within its pool and hour
-    row_number() over (
-        partition by pool_id, hour_at
-        order by source, call_id, attempt_number, usage_date
-    ) as call_position,
+    -- a row of a sampled log stands for several calls in flight
+    cast(sample_weight * 1000000 as bigint) as weight_millionths,
     is_timed,
     from_microsecond,
     case when is_timed then to_microsecond else from_microsecond end as to_microsecond,

@@ -202,17 +202,27 @@ busy_without_calls as (
     group by usage_date, resource_id
 ),
 
+lane_names as (
+    select distinct
+        hour_at,
+        lane_number,
+        lane_id
+    from gpu_pools
+),
+
 -- one row per lane and day: the dollars that would move if tokens shared them
 lane_shares as (
     select
-        usage_date,
-        lane_id,
-        sum(cost_usd) as cost_usd,
-        sum(greatest(cost_usd - token_share_usd, 0)) as moved_usd,
+        allocations.usage_date,
+        lane_names.lane_id,
+        sum(allocations.cost_usd) as cost_usd,
+        sum(greatest(allocations.cost_usd - allocations.token_share_usd, 0)) as moved_usd,
         count(*) as call_count
     from allocations
-    where token_share_usd is not null
-    group by usage_date, lane_id
+    inner join lane_names
+        on allocations.hour_at = lane_names.hour_at and allocations.lane_number = lane_names.lane_number
+    where allocations.token_share_usd is not null
+    group by allocations.usage_date, lane_names.lane_id
 ),
 
 -- one row per pool and hour: how long calls were in flight beyond the billed time of its GPUs

@@ -15,8 +15,8 @@ gpu_pools as (
     where {{ in_touched_dates('usage_date') }}
 ),
 
-lane_hours as (
-    select * from {{ ref('int_lane_hours') }}
+gpu_lanes as (
+    select * from {{ ref('int_gpu_lanes') }}
     where {{ in_touched_dates('usage_date') }}
 ),
 
@@ -63,21 +63,10 @@ logged_days as (
 untimed_lanes as (
     select distinct
         gpu_pools.hour_at,
-        gpu_pools.lane_id
+        gpu_pools.lane_number
     from gpu_pools
     inner join call_hours on gpu_pools.hour_at = call_hours.hour_at and gpu_pools.pool_id = call_hours.pool_id
     where not call_hours.is_timed
-),
-
-gpu_lanes as (
-    select distinct
-        hour_at,
-        resource_id,
-        gpu_key,
-        gpu_part,
-        lane_id,
-        share_millionths
-    from gpu_pools
 ),
 
 -- one row per GPU and hour: how long calls were in flight on it; a slice counts by its share of the card
@@ -88,21 +77,15 @@ in_flight as (
         gpu_lanes.gpu_key,
         least(
             cast(
-                {{ integer_divide('sum(lane_hours.busy_microseconds * gpu_lanes.share_millionths)', '1000000') }}
+                {{ integer_divide('sum(gpu_lanes.busy_microseconds * gpu_lanes.share_millionths)', '1000000') }}
                 as bigint
             ),
             3600000000
         ) as in_flight_microseconds,
-        count(untimed_lanes.lane_id) > 0 as has_untimed_calls
+        count(untimed_lanes.lane_number) > 0 as has_untimed_calls
     from gpu_lanes
-    inner join lane_hours
-        on
-            gpu_lanes.hour_at = lane_hours.hour_at
-            and gpu_lanes.lane_id = lane_hours.lane_id
-            and lane_hours.member_number = 0
-            and lane_hours.member_name = concat(gpu_lanes.gpu_key, ' ', gpu_lanes.gpu_part)
     left join untimed_lanes
-        on gpu_lanes.hour_at = untimed_lanes.hour_at and gpu_lanes.lane_id = untimed_lanes.lane_id
+        on gpu_lanes.hour_at = untimed_lanes.hour_at and gpu_lanes.lane_number = untimed_lanes.lane_number
     group by gpu_lanes.hour_at, gpu_lanes.resource_id, gpu_lanes.gpu_key
 ),
 

@@ -299,6 +299,8 @@ select
     pool_parts.gpu_key,
     pool_parts.gpu_part,
     lanes.lane_id,
+    -- a short name of the lane within its hour
+    dense_rank() over (partition by pool_parts.hour_at order by lanes.lane_id) as lane_number,
     pool_parts.pool_id,
     -- only within one deployment do several replicas each answer some of the calls
     case when lanes.pool_count = 1 and pool_parts.pool_kind = 'deployment' then pool_parts.replica_id end as replica_id,

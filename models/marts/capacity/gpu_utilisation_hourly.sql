@@ -22,9 +22,9 @@ gpu_pools as (
     where {{ in_touched_dates('usage_date') }}
 ),
 
-lane_hours as (
-    select * from {{ ref('int_lane_hours') }}
-    where member_number = 0 and {{ in_touched_dates('usage_date') }}
+gpu_lanes as (
+    select * from {{ ref('int_gpu_lanes') }}
+    where {{ in_touched_dates('usage_date') }}
 ),
 
 call_hours as (
@@ -68,48 +68,52 @@ resource_signals as (
 ),
 
 -- the time of all calls on a lane, beside the time for which its servers had any; how many servers share its calls
-lanes as (
+lane_servers as (
     select
-        lane_id,
         hour_at,
+        lane_number,
         greatest(count(distinct replica_id), 1) as server_count
     from gpu_pools
-    group by lane_id, hour_at
+    group by hour_at, lane_number
 ),
 
 lane_pools as (
     select distinct
-        lane_id,
         hour_at,
+        lane_number,
         pool_id
     from gpu_pools
 ),
 
 lane_calls as (
     select
-        lane_pools.lane_id,
         lane_pools.hour_at,
-        sum(call_hours.to_microsecond - call_hours.from_microsecond) as call_microseconds
+        lane_pools.lane_number,
+        sum(
+            (call_hours.to_microsecond - call_hours.from_microsecond) * (call_hours.weight_millionths / 1000000)
+        ) as call_microseconds
     from lane_pools
     inner join call_hours on lane_pools.hour_at = call_hours.hour_at and lane_pools.pool_id = call_hours.pool_id
-    group by lane_pools.lane_id, lane_pools.hour_at
+    group by lane_pools.hour_at, lane_pools.lane_number
+),
+
+-- one row per resource, hour and lane
+resource_lanes as (
+    select
+        resource_id,
+        hour_at,
+        lane_number
+    from gpu_lanes
+    group by resource_id, hour_at, lane_number
 ),
 
 lane_busy as (
     select
-        lane_id,
         hour_at,
+        lane_number,
         max(busy_microseconds) as busy_microseconds
-    from lane_hours
-    group by lane_id, hour_at
-),
-
-resource_lanes as (
-    select distinct
-        resource_id,
-        hour_at,
-        lane_id
-    from gpu_pools
+    from gpu_lanes
+    group by hour_at, lane_number
 ),
 
 resource_calls as (
@@ -117,12 +121,14 @@ resource_calls as (
         resource_lanes.resource_id,
         resource_lanes.hour_at,
         sum(lane_calls.call_microseconds) as call_microseconds,
-        sum(lane_busy.busy_microseconds * lanes.server_count) as busy_microseconds
+        sum(lane_busy.busy_microseconds * lane_servers.server_count) as busy_microseconds
     from resource_lanes
-    inner join lanes on resource_lanes.lane_id = lanes.lane_id and resource_lanes.hour_at = lanes.hour_at
+    inner join lane_servers
+        on resource_lanes.hour_at = lane_servers.hour_at and resource_lanes.lane_number = lane_servers.lane_number
     inner join lane_calls
-        on resource_lanes.lane_id = lane_calls.lane_id and resource_lanes.hour_at = lane_calls.hour_at
-    inner join lane_busy on resource_lanes.lane_id = lane_busy.lane_id and resource_lanes.hour_at = lane_busy.hour_at
+        on resource_lanes.hour_at = lane_calls.hour_at and resource_lanes.lane_number = lane_calls.lane_number
+    inner join lane_busy
+        on resource_lanes.hour_at = lane_busy.hour_at and resource_lanes.lane_number = lane_busy.lane_number
     group by resource_lanes.resource_id, resource_lanes.hour_at
 ),
 
