@@ -5,6 +5,15 @@ with samples as (
     select * from {{ ref('stg_gpu_samples') }}
 ),
 
+power_samples as (
+    select
+        card_uuid,
+        sampled_at,
+        usage_date,
+        power_watts
+    from {{ ref('stg_gpu_samples') }}
+),
+
 hosts as (
     select * from {{ ref('stg_gpu_sample_hosts') }}
 ),
@@ -21,20 +30,6 @@ windows as (
     select * from {{ ref('int_replica_windows') }}
 ),
 
--- a sample stands for the interval that begins with it, but not beyond the next sample of the same GPU, nor for
--- more than a day
-timed as (
-    select
-        *,
-        least(
-            {{ add_microseconds('sampled_at', 'least(interval_seconds, 86400) * 1000000') }},
-            lead(sampled_at) over (partition by gpu_uuid order by sampled_at)
-        ) as ends_at,
-        coalesce(gr_engine_active, gpu_util) as activity,
-        pod is not null or namespace is not null as is_held_by_pod
-    from samples
-),
-
 -- whether a telemetry source tells on a day who holds its GPUs
 labelled_days as (
     select
@@ -43,6 +38,23 @@ labelled_days as (
         bool_or(has_labels) as has_labels
     from hosts
     group by source, usage_date
+),
+
+-- a sample stands for the interval that begins with it, but not beyond the next sample of the same GPU, nor for
+-- more than a day
+timed as (
+    select
+        samples.*,
+        least(
+            {{ add_microseconds('samples.sampled_at', 'least(samples.interval_seconds, 86400) * 1000000') }},
+            lead(samples.sampled_at) over (partition by samples.gpu_uuid order by samples.sampled_at)
+        ) as ends_at,
+        coalesce(samples.gr_engine_active, samples.gpu_util) as activity,
+        samples.pod is not null or samples.namespace is not null as is_held_by_pod,
+        coalesce(labelled_days.has_labels, false) as has_labels
+    from samples
+    left join labelled_days
+        on samples.source = labelled_days.source and samples.usage_date = labelled_days.usage_date
 ),
 
 -- from when on replica windows tell who holds a GPU or a resource
@@ -64,15 +76,24 @@ named_resources as (
     group by resource_id
 ),
 
+sliced_cards as (
+    select distinct
+        card_uuid,
+        usage_date
+    from hosts
+    where has_slices
+),
+
 -- each slice repeats the power of its card, or only the card's own series has it
 card_powers as (
     select
-        card_uuid,
-        sampled_at,
-        max(power_watts) as power_watts
-    from samples
-    where card_uuid in (select card_uuid from samples where gpu_uuid != card_uuid) and power_watts is not null
-    group by card_uuid, sampled_at
+        power_samples.card_uuid,
+        power_samples.sampled_at,
+        max(power_samples.power_watts) as power_watts
+    from power_samples
+    inner join sliced_cards
+        on power_samples.card_uuid = sliced_cards.card_uuid and power_samples.usage_date = sliced_cards.usage_date
+    group by power_samples.card_uuid, power_samples.sampled_at
 ),
 
 placed as (
@@ -81,7 +102,7 @@ placed as (
         coalesce(timed.power_watts, card_powers.power_watts) as card_watts,
         links.resource_id,
         (
-            coalesce(labelled_days.has_labels, false)
+            timed.has_labels
             or coalesce(timed.usage_date >= named_gpus.first_named_date, false)
             or coalesce(timed.usage_date >= named_resources.first_named_date, false)
         ) as is_ownership_known
@@ -97,8 +118,6 @@ placed as (
             and timed.usage_date = links.usage_date
             and timed.sampled_at >= links.valid_from
             and timed.sampled_at < links.valid_to
-    left join labelled_days
-        on timed.source = labelled_days.source and timed.usage_date = labelled_days.usage_date
     left join named_gpus on timed.card_uuid = named_gpus.card_uuid
     left join named_resources on links.resource_id = named_resources.resource_id
 ),
