@@ -33,8 +33,8 @@ current_hours as (
 ),
 
 -- estimates that were published and that a bill replaced, beside the bill of the same hour: it bills the hour, or it
--- reaches past it and does not, which says that the hour costs nothing. An estimate that is gone for another reason (its
--- samples are) is no true-up.
+-- reaches past it and does not, which says that the hour costs nothing. An estimate that is gone for another reason
+-- (its samples are) is no true-up.
 replaced as (
     select
         published.usage_date,
