@@ -526,7 +526,8 @@ class Reader:
     def repair(self) -> bool:
         """Make readable copies of files that DuckDB refused; return whether there was anything to repair.
 
-        A truncated gzip keeps every line before the break; bytes that are not UTF-8 are replaced.
+        A truncated gzip keeps every line before the break; bytes that are not UTF-8 are replaced; Windows line ends
+        become plain ones, as DuckDB's strict CSV reader refuses a file that mixes them and its lenient one joins rows.
         """
         if self._repaired:
             return False
@@ -582,7 +583,7 @@ def _plain_suffix(path: Path) -> str:
 
 
 def _copy_as_utf8(source: Path, target: Path) -> tuple[bool, int, int]:
-    """Copy a text file decompressed and as valid UTF-8.
+    """Copy a text file decompressed, as valid UTF-8 and with one kind of line end.
 
     Returns:
         Whether the file ended properly, the lines written, and how many replacement characters went in.
@@ -594,7 +595,7 @@ def _copy_as_utf8(source: Path, target: Path) -> tuple[bool, int, int]:
                 complete = False
                 break
             whole, newline, rest = (rest + chunk).rpartition(b"\n")
-            raw = whole + newline
+            raw = (whole + newline).replace(b"\r\n", b"\n")
             text = raw.decode("utf-8", "replace").encode()
             replaced += text.count(_REPLACEMENT) - raw.count(_REPLACEMENT)
             lines += text.count(b"\n")

@@ -223,12 +223,17 @@ def _stored(name: str, type_: pa.DataType, text: str) -> str:
     if name in _PATH_IDS:
         # Azure writes the path of one resource in changing letter case; bills, links and events must agree on it.
         is_path = f"regexp_matches({text}, '^/(subscriptions|providers)/', 'i')"
-        text = f"case when {is_path} then lower({text}) else {text} end"
+        text = f"case when {is_path} then lower({text}) else regexp_replace({text}, {_GOOGLE_MACHINE}) end"
     return f"nullif({text}, '')"
 
 
 _PATH_IDS = ("resource_id", "commitment_discount_id", "capacity_reservation_id")
-"""Ids that are paths of Azure's resource manager, which mean the same in any letter case."""
+"""Ids that may be paths, of which vendors have several spellings."""
+
+_GOOGLE_MACHINE = r"""
+    '^(//compute\.googleapis\.com)/projects/[^/]+(/zones/[^/]+/instances/[0-9]+)$', '\1\2'
+"""
+"""Google's bills name a machine's project by its number and its nodes by its id; the machine's own number is unique."""
 
 
 def _type(contract: Contract, name: str) -> pa.DataType:

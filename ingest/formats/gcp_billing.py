@@ -13,6 +13,7 @@ only grows: a correction is a further record, often a negative one. What the fie
 - GPUs, cores and memory of one machine are SKUs of their own on one resource. ``usage.amount`` of GPUs and cores is in
   seconds of single ones: the unit becomes ``GPU-seconds`` or ``Core-seconds``. Memory is in byte-seconds.
 - Only the SKU's description tells a GPU, a spot price or a commitment's fee. The GPU is named as Google names it there.
+- A machine is its global name, whose project is left out when it is stored: the name has its number, a node its id.
 - The machine type is the system label ``compute.googleapis.com/machine_spec``. It is kept on lines of the machine
   itself; a licence or traffic on the machine is not its time.
 - ``invoice.month`` is the invoice that has the line; late usage of a month stands on the next one. Google's months are
@@ -27,7 +28,7 @@ from ingest.reading import Head, Reader, Structure, literal, parsed
 from ingest.rows import Extract
 
 NAME = "gcp_billing"
-VERSION = 1
+VERSION = 2
 CONTRACTS = ("bill_lines",)
 DELIVERY = "folder"
 REPLACES_PERIOD = False

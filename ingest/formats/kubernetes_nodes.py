@@ -6,7 +6,8 @@ with its own name and the resource that ``spec.providerID`` names, as the bill n
 
 - AWS ``aws:///ap-south-1a/i-0abc``: the instance, ``i-0abc``.
 - Google ``gce://project/zone/name``: the instance's global name, ``//compute.googleapis.com/.../instances/<number>``,
-  whose number stands in the annotation that GKE puts on a node; without it the instance's name.
+  whose number stands in the annotation that GKE puts on a node; without it the instance's name. The project is left out
+  when it is stored, as a bill has the project's number for it.
 - Azure ``azure:///subscriptions/...``: the path in lower case, as it comes in several spellings. A machine of a uniform
   scale set (``.../virtualmachinescalesets/<set>/virtualmachines/0``) is billed as its set, so it links to the set.
 - Others, such as ``oci://`` and bare metal: what stands behind ``://``, leading slashes left out.
@@ -24,7 +25,7 @@ from ingest.reading import Head, Reader
 from ingest.rows import Extract
 
 NAME = "kubernetes_nodes"
-VERSION = 1
+VERSION = 2
 CONTRACTS = ("resource_links",)
 DELIVERY = "file"
 REPLACES_PERIOD = False

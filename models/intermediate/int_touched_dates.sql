@@ -308,19 +308,23 @@ moved_watermarks as (
     where watermarks.billed_until is distinct from previous_watermarks.billed_until
 ),
 
--- a list of rates comes as a whole, old days included: only the days whose rate differs count
+-- a list of rates comes as a whole, old days included: only the days whose rate, or what is told of it, differs count
 previous_fx_rates as (
     {% if previous_fx_rates -%}
     select
         rate_day,
         currency,
-        usd_per_unit
+        usd_per_unit,
+        published_date,
+        origin
     from {{ previous_fx_rates }}
     {%- else -%}
     select
         cast(null as date) as rate_day,
         cast(null as string) as currency,
-        cast(null as decimal(18, 12)) as usd_per_unit
+        cast(null as decimal(18, 12)) as usd_per_unit,
+        cast(null as date) as published_date,
+        cast(null as string) as origin
     from build
     where false
     {%- endif %}
@@ -333,7 +337,10 @@ changed_fx_days as (
         on
             fx_rates.rate_day = previous_fx_rates.rate_day
             and fx_rates.currency = previous_fx_rates.currency
-    where fx_rates.usd_per_unit is distinct from previous_fx_rates.usd_per_unit
+    where
+        fx_rates.usd_per_unit is distinct from previous_fx_rates.usd_per_unit
+        or fx_rates.published_date is distinct from previous_fx_rates.published_date
+        or fx_rates.origin is distinct from previous_fx_rates.origin
 ),
 
 -- one row per span of dates and reason, before the spans are cut into days

@@ -53,6 +53,8 @@ _COLUMNS = {
         "billed_seconds": _SECONDS,
         "estimated_cost_usd": _MONEY,
         "billed_cost_usd": _MONEY,
+        "unestimated_seconds": _SECONDS,
+        "unestimated_cost_usd": _MONEY,
     },
 }
 """The tables, their columns and types; what each holds is said in models/staging/_sources.yml."""

@@ -140,3 +140,33 @@ def test_a_dollar_comes_back_from_rupees_and_a_pound_by_way_of_them(warehouse):
         usd_per_inr, usd_per_gbp = rates["INR", day], rates["GBP", day]
         assert abs(rupees / dollars * usd_per_inr - 1) < Decimal("1e-9")
         assert abs(usd_per_gbp * (pounds / rupees) - usd_per_inr) < Decimal("1e-12")
+
+
+def test_a_rate_that_comes_again_with_another_date_or_origin_is_told_so(tmp_path):
+    (tmp_path / "mappings").mkdir()
+    columns = "columns: {rate_date: day, base: base, quote: quote, rate: rate, origin: origin}"
+    write_lines(tmp_path / "mappings" / "rates.yml", ["contract: fx_rates", "format: csv", columns])
+    sources = [
+        "sources:",
+        "  rates: {path: landing/rates, format: mapping, mapping: mappings/rates.yml}",
+        "  rupees: {path: landing/rupees, format: focus}",
+    ]
+    write_lines(tmp_path / "pertask.yml", sources)
+    write_csv(tmp_path / "landing" / "rupees" / "part.csv", [rupee_line(f"2026-08-0{day}", "80") for day in (1, 2, 3)])
+    home = Home(tmp_path)
+    header, friday = "day,base,quote,rate,origin", "2026-07-31,USD,INR,80,desk"
+
+    def rates_after(name, *rows):
+        write_lines(tmp_path / "landing" / "rates" / name, [header, *rows])
+        ingest_sources(home)
+        build(home, is_tested=False)
+        with duckdb.connect(str(home.warehouse_file), read_only=True) as connection:
+            found = "select rate_day, published_date, origin from core.dim_fx_rates where currency = 'INR' order by all"
+            return [
+                (f"{day:%d}", f"{published:%d}", origin) for day, published, origin in connection.sql(found).fetchall()
+            ]
+
+    assert rates_after("first.csv", friday) == [("01", "31", "desk"), ("02", "31", "desk"), ("03", "31", "desk")]
+    # the same rate, published again on the 2nd by the desk and on the 3rd by the bank
+    again = rates_after("second.csv", friday, "2026-08-02,USD,INR,80,desk", "2026-08-03,USD,INR,80,bank")
+    assert again == [("01", "31", "desk"), ("02", "02", "desk"), ("03", "03", "bank")]

@@ -16,7 +16,9 @@ from tests.python.homes import SmallHome
 
 THIRD = date(2026, 8, 21)
 TRUE_UPS = """
-    select usage_date, resource_id, estimated_seconds, billed_seconds, estimated_cost_usd, billed_cost_usd, true_up_usd
+    select
+        usage_date, resource_id, estimated_seconds, billed_seconds, estimated_cost_usd, billed_cost_usd, true_up_usd,
+        unestimated_seconds, unestimated_cost_usd
     from quality.provisional_true_ups order by trued_up_at, usage_date
 """
 RESTATED = """
@@ -52,13 +54,14 @@ def published(small: SmallHome, sql: str) -> list[tuple]:
 
 
 def test_a_bill_that_lands_leaves_the_size_of_its_true_up(small):
-    # the third day is billed for four hours at 2.10, two of which samples had shown
+    # the third day is billed for four hours at 2.10, of which samples had shown two: 0.10 more for each of these
     small.bill("second", 2, days=(0, 1, 2), rate="2.10")()
     run(small)
-    true_up = (THIRD, "i-a", 7200, 14400, Decimal(4), Decimal("8.4"), Decimal("4.4"))
+    true_up = (THIRD, "i-a", 7200, 7200, Decimal(4), Decimal("4.2"), Decimal("0.2"), 7200, Decimal("4.2"))
     assert published(small, TRUE_UPS) == [true_up]
     assert published(small, PROVISIONAL) == []
-    # the days before were restated, 4 hours at 0.10 more, and are no true-ups; the third moved by just the true-up
+    # the days before were restated, 4 hours at 0.10 more, and are no true-ups; the third moved by the true-up
+    # and by the hours that nothing had shown
     assert published(small, RESTATED) == [
         (date(2026, 8, 19), Decimal("0.4")),
         (date(2026, 8, 20), Decimal("0.4")),
@@ -76,7 +79,7 @@ def test_a_bill_that_does_not_name_the_machine_charges_nothing(small):
     # the bill has come to the fourth day; the third is not on it
     small.bill("second", 2, days=(0, 1, 3), rate="2.00")()
     run(small)
-    assert published(small, TRUE_UPS) == [(THIRD, "i-a", 7200, 0, Decimal(4), Decimal(0), Decimal(-4))]
+    assert published(small, TRUE_UPS) == [(THIRD, "i-a", 7200, 0, Decimal(4), Decimal(0), Decimal(-4), 0, Decimal(0))]
 
 
 def test_samples_without_a_newer_bill_true_nothing_up(small):

@@ -32,15 +32,17 @@ current_hours as (
     group by usage_date, resource_id, hour_at
 ),
 
--- estimates that were published and that a bill replaced: it bills the hour, or it reaches past it and does not, which
--- says that the hour costs nothing. An estimate that is gone for another reason (its samples are) is no true-up.
+-- estimates that were published and that a bill replaced, beside the bill of the same hour: it bills the hour, or it
+-- reaches past it and does not, which says that the hour costs nothing. An estimate that is gone for another reason
+-- (its samples are) is no true-up.
 replaced as (
     select
         published.usage_date,
         published.resource_id,
-        published.hour_at,
-        published.seconds,
-        published.cost_usd
+        published.seconds as estimated_seconds,
+        published.cost_usd as estimated_cost_usd,
+        coalesce(current_hours.billed_seconds, 0) as billed_seconds,
+        case when current_hours.resource_id is null then 0 else current_hours.effective_cost_usd end as billed_cost_usd
     from published
     left join current_hours
         on published.resource_id = current_hours.resource_id and published.hour_at = current_hours.hour_at
@@ -58,14 +60,16 @@ estimated as (
     select
         usage_date,
         resource_id,
-        sum(seconds) as estimated_seconds,
-        case when count(*) = count(cost_usd) then sum(cost_usd) end as estimated_cost_usd
+        sum(estimated_seconds) as estimated_seconds,
+        sum(billed_seconds) as billed_seconds,
+        case when count(*) = count(estimated_cost_usd) then sum(estimated_cost_usd) end as estimated_cost_usd,
+        case when count(*) = count(billed_cost_usd) then sum(billed_cost_usd) end as billed_cost_usd
     from replaced
     group by usage_date, resource_id
 ),
 
--- what the bill brought for the same resource and date, hours that no sample had shown included
-billed as (
+-- one row per resource and date: hours that the bill brought besides and that were not published in any way
+unestimated as (
     select
         current_hours.usage_date,
         current_hours.resource_id,
@@ -75,10 +79,7 @@ billed as (
         end as billed_cost_usd
     from current_hours
     left join published
-        on
-            current_hours.resource_id = published.resource_id
-            and current_hours.hour_at = published.hour_at
-            and not published.is_provisional
+        on current_hours.resource_id = published.resource_id and current_hours.hour_at = published.hour_at
     where not current_hours.is_provisional and published.resource_id is null
     group by current_hours.usage_date, current_hours.resource_id
 ),
@@ -90,12 +91,14 @@ trued_up as (
         estimated.usage_date,
         estimated.resource_id,
         estimated.estimated_seconds,
+        estimated.billed_seconds,
         estimated.estimated_cost_usd,
-        coalesce(billed.billed_seconds, 0) as billed_seconds,
-        case when billed.resource_id is null then 0 else billed.billed_cost_usd end as billed_cost_usd
+        estimated.billed_cost_usd,
+        coalesce(unestimated.billed_seconds, 0) as unestimated_seconds,
+        case when unestimated.resource_id is null then 0 else unestimated.billed_cost_usd end as unestimated_cost_usd
     from estimated
-    left join billed
-        on estimated.usage_date = billed.usage_date and estimated.resource_id = billed.resource_id
+    left join unestimated
+        on estimated.usage_date = unestimated.usage_date and estimated.resource_id = unestimated.resource_id
     cross join build
 ),
 
@@ -106,9 +109,11 @@ true_ups as (
         usage_date,
         resource_id,
         estimated_seconds,
-        estimated_cost_usd,
         billed_seconds,
-        billed_cost_usd
+        estimated_cost_usd,
+        billed_cost_usd,
+        unestimated_seconds,
+        unestimated_cost_usd
     from told_before
     union all
     select * from trued_up
@@ -123,5 +128,7 @@ select
     cast(billed_seconds as decimal(18, 6)) as billed_seconds,
     cast(estimated_cost_usd as decimal(38, 12)) as estimated_cost_usd,
     cast(billed_cost_usd as decimal(38, 12)) as billed_cost_usd,
-    cast(billed_cost_usd - estimated_cost_usd as decimal(38, 12)) as true_up_usd
+    cast(billed_cost_usd - estimated_cost_usd as decimal(38, 12)) as true_up_usd,
+    cast(unestimated_seconds as decimal(18, 6)) as unestimated_seconds,
+    cast(unestimated_cost_usd as decimal(38, 12)) as unestimated_cost_usd
 from true_ups

@@ -246,6 +246,21 @@ def test_byte_order_marks_and_windows_line_ends_in_csv(tmp_path, lake_rows, star
     assert lake_rows("tasks", "task_id, outcome") == [("t1", "success"), ("t2", "failure")]
 
 
+@both_sizes
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_csv_that_mixes_line_ends(tmp_path, lake_rows, pack):
+    text = b'task_id,outcome\r\nt1,success\nt2,failure\r\nt3\nt4,exploded\r\nt5,"success" x\n"t,\r\n6",success\r\n'
+    path = tmp_path / "tasks.csv"
+    path.write_bytes(pack(text))
+
+    result = bring(tmp_path, path, "tasks")
+
+    assert (result.rows_read, result.rows_loaded, result.rows_quarantined) == (6, 3, 3)
+    assert lake_rows("tasks", "task_id, outcome") == [("t,\n6", "success"), ("t1", "success"), ("t2", "failure")]
+    found = lake_rows("quarantined_rows", QUARANTINE)
+    assert sorted((line, column) for _, line, column, _ in found) == [(4, None), (5, "outcome"), (6, None)]
+
+
 def test_csv_rows_with_too_many_and_too_few_columns(tmp_path, lake_rows):
     path = write_lines(
         tmp_path / "tasks.csv",

@@ -53,6 +53,8 @@ SCHEMAS = {
             ("billed_seconds", SECONDS),
             ("estimated_cost_usd", MONEY),
             ("billed_cost_usd", MONEY),
+            ("unestimated_seconds", SECONDS),
+            ("unestimated_cost_usd", MONEY),
         ]
     ),
 }

@@ -15,6 +15,7 @@ from tests.python.conftest import write_json_lines
 from tests.python.ingest.helpers import bring, write_lines
 
 INSTANCE = "//compute.googleapis.com/projects/4415/zones/us-central1-a/instances/573"
+MACHINE = "//compute.googleapis.com/zones/us-central1-a/instances/573"
 GPU = "Nvidia H100 80GB GPU running in Americas"
 CORE = "A3 Instance Core running in Americas"
 RAM = "A3 Instance Ram running in Americas"
@@ -85,7 +86,7 @@ def test_a_record_with_its_numbers_as_text(lines):
         *(cost, cost, cost, Decimal("80.5"), Decimal("9.796550569"), "USD", Decimal(1)),
         *(datetime(2026, 8, 5, 9, tzinfo=UTC), datetime(2026, 8, 5, 10, tzinfo=UTC)),
         *(datetime(2026, 8, 1, tzinfo=UTC), datetime(2026, 9, 1, tzinfo=UTC), "Usage", None),
-        *(INSTANCE, "gke-a3-0", "chat-prod", "Chat", "us-central1", "us-central1-a"),
+        *(MACHINE, "gke-a3-0", "chat-prod", "Chat", "us-central1", "us-central1-a"),
         *("Compute Engine", "D0AA-3C5D-7B11", GPU),
     )
 

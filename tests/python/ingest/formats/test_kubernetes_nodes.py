@@ -90,7 +90,7 @@ def test_a_machine_of_google_is_named_by_its_number_as_its_bill_does(tmp_path, l
     of_google = node(provider_id="gce://my-project/europe-west4-a/gke-gpu-pool-1")
     of_google["metadata"]["annotations"]["container.googleapis.com/instance_id"] = "1631541680007170157"
     bring(tmp_path, write_nodes(tmp_path / "nodes.json", of_google))
-    name = "//compute.googleapis.com/projects/my-project/zones/europe-west4-a/instances/1631541680007170157"
+    name = "//compute.googleapis.com/zones/europe-west4-a/instances/1631541680007170157"
     assert lake_rows("resource_links", "resource_id") == [(name,)]
 
 
