@@ -74,7 +74,7 @@ columns:
 }
 
 CALL_MODELS = ("int_call_hours", "int_gpu_pools", "int_lane_hours", "int_gpu_hour_signals", "int_call_allocations")
-SAMPLE_MODELS = ("int_gpu_slice_hours", "int_gpu_slice_shares", "int_gpu_sample_hours")
+SAMPLE_MODELS = ("int_gpu_slice_hours", "int_gpu_slice_shares", "int_gpu_namespace_hours", "int_gpu_sample_hours")
 
 BY_HAND = {
     "calls": """

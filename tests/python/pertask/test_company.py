@@ -18,7 +18,7 @@ SCHEMAS = {
     "task_types": "task_type display_name unit_noun workload_class latency_target_seconds quality_tolerance_ratio "
     "may_move",
     "aliases": "kind alias name",
-    "owners": "match_on match_value team",
+    "owners": "match_on match_value team service",
     "discounts": "provider model discount_ratio",
     "prices": "provider model region service_tier context_above_tokens context_rule context_counts daily_from daily_to "
     "component unit usd_per_million origin",
