@@ -13,7 +13,7 @@
 {%- set unheld = [
     'unallocated_microseconds', 'unallocated_usd', 'unknown_microseconds', 'unknown_usd', 'unused_commitment_usd',
 ] %}
-{%- set longest_holder_first = ['held_microseconds desc', 'holder asc nulls last'] %}
+{%- set longest_holder_first = ['held_microseconds desc nulls last', 'holder asc nulls last'] %}
 
 with gpu_hours as (
     select * from {{ ref('int_gpu_hours') }}
