@@ -83,7 +83,7 @@ CALL_MODELS = (
     "int_gpu_hour_signals",
     "int_call_allocations",
 )
-SAMPLE_MODELS = ("int_gpu_slice_hours", "int_gpu_slice_shares", "int_gpu_sample_hours")
+SAMPLE_MODELS = ("int_gpu_slice_hours", "int_gpu_slice_shares", "int_gpu_namespace_hours", "int_gpu_sample_hours")
 
 BY_HAND = {
     "calls": """

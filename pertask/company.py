@@ -206,7 +206,7 @@ FILES = (
     ),
     CompanyFile(
         "owners",
-        "Which team owns which billed machines.",
+        "Which team, and which service of it, owns which billed machines.",
         (
             Column(
                 "match_on",
@@ -216,9 +216,10 @@ FILES = (
             ),
             Column("match_value", "the value that it must have", is_required=True),
             Column("team", "the owner", is_required=True),
+            Column("service", "what the machines run for it, such as a product; empty: not told"),
         ),
         ("match_on", "match_value"),
-        "namespace,assist,support,,",
+        "namespace,assist,support,assistant,,",
     ),
     CompanyFile(
         "discounts",

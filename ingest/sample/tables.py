@@ -150,15 +150,15 @@ code_help,Editor session,session,interactive,10,0.05,true,,
 """
 
 _OWNERS = """\
-match_on,match_value,team,valid_from,valid_to
-namespace,assist,support,,
-namespace,search,search,,
-namespace,fraud,fraud,,
-namespace,research,research,,
-resource_id,i-0b1a7c40000000e1,search,,
-sub_account_id,acct-in-409112-prod,platform,,
-sub_account_id,acct-uk-733009-prod,platform,,
-sub_account_id,acct-us-120045-prod,platform,,
+match_on,match_value,team,service,valid_from,valid_to
+namespace,assist,support,assistant,,
+namespace,search,search,knowledge_search,,
+namespace,fraud,fraud,fraud_desk,,
+namespace,research,research,,,
+resource_id,i-0b1a7c40000000e1,search,knowledge_search,,
+sub_account_id,acct-in-409112-prod,platform,,,
+sub_account_id,acct-uk-733009-prod,platform,,,
+sub_account_id,acct-us-120045-prod,platform,,,
 """
 
 _CONFIGURATION = """\

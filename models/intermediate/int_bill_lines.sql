@@ -67,8 +67,8 @@ owner_keys as (
     from lines
 ),
 
-teams as (
-    select * from {{ find_teams('owner_keys') }}
+owners as (
+    select * from {{ find_owners('owner_keys') }}
 )
 
 select
@@ -156,11 +156,11 @@ select
         or converted.commitment_discount_id is not null
         or converted.capacity_reservation_id is not null
     ) as is_under_commitment,
-    coalesce(teams.team, '__untagged__') as team
+    coalesce(owners.team, '__untagged__') as team
 from converted
-left join teams
+left join owners
     on
-        converted.usage_date = teams.usage_date
-        and converted.resource_id is not distinct from teams.resource_id
-        and converted.sub_account_id is not distinct from teams.sub_account_id
-        and converted.tags is not distinct from teams.tags
+        converted.usage_date = owners.usage_date
+        and converted.resource_id is not distinct from owners.resource_id
+        and converted.sub_account_id is not distinct from owners.sub_account_id
+        and converted.tags is not distinct from owners.tags

@@ -250,8 +250,8 @@ owner_keys as (
     from all_hours
 ),
 
-teams as (
-    select * from {{ find_teams('owner_keys') }}
+owners as (
+    select * from {{ find_owners('owner_keys') }}
 )
 
 select
@@ -269,7 +269,10 @@ select
     all_hours.gpu_model,
     all_hours.region,
     all_hours.namespace,
-    coalesce(teams.team, '__untagged__') as team,
+    all_hours.sub_account_id,
+    all_hours.tags,
+    coalesce(owners.team, '__untagged__') as team,
+    owners.service,
     all_hours.utilisation_method,
     all_hours.billed_microseconds,
     all_hours.sampled_microseconds,
@@ -287,10 +290,10 @@ select
     cast(all_hours.active_usd - all_hours.called_usd as decimal(38, 12)) as active_without_calls_usd,
     all_hours.unused_commitment_usd
 from all_hours
-left join teams
+left join owners
     on
-        all_hours.usage_date = teams.usage_date
-        and all_hours.resource_id is not distinct from teams.resource_id
-        and all_hours.namespace is not distinct from teams.namespace
-        and all_hours.sub_account_id is not distinct from teams.sub_account_id
-        and all_hours.tags is not distinct from teams.tags
+        all_hours.usage_date = owners.usage_date
+        and all_hours.resource_id is not distinct from owners.resource_id
+        and all_hours.namespace is not distinct from owners.namespace
+        and all_hours.sub_account_id is not distinct from owners.sub_account_id
+        and all_hours.tags is not distinct from owners.tags

@@ -7,50 +7,12 @@
     'power_sampled_microseconds', 'energy_microwatt_hours', 'active_energy_microwatt_hours',
 ] %}
 
-with slice_hours as (
-    select * from {{ ref('int_gpu_slice_hours') }}
+with namespace_hours as (
+    select * from {{ ref('int_gpu_namespace_hours') }}
     where {{ in_touched_dates('usage_date') }}
 ),
 
-slice_shares as (
-    select * from {{ ref('int_gpu_slice_shares') }}
-    where {{ in_touched_dates('usage_date') }}
-),
-
-sliced_cards as (
-    select distinct
-        card_uuid,
-        hour_at
-    from slice_shares
-),
-
--- slices count by their share of the card; beside them, rows of the card itself say nothing more
-counted as (
-    select
-        slice_hours.*,
-        coalesce(slice_shares.slice_weight, 1) as slice_weight,
-        coalesce(slice_shares.card_weight, 1) as card_weight
-    from slice_hours
-    left join slice_shares
-        on slice_hours.gpu_uuid = slice_shares.gpu_uuid and slice_hours.hour_at = slice_shares.hour_at
-    left join sliced_cards
-        on slice_hours.card_uuid = sliced_cards.card_uuid and slice_hours.hour_at = sliced_cards.hour_at
-    where sliced_cards.card_uuid is null or slice_shares.gpu_uuid is not null
-),
-
--- one row per card, resource, hour and namespace: the one that holds it longest names the hour
-namespace_hours as (
-    select
-        card_uuid,
-        resource_id,
-        hour_at,
-        namespace,
-        sum(present_microseconds) as present_microseconds
-    from counted
-    where namespace is not null
-    group by card_uuid, resource_id, hour_at, namespace
-),
-
+-- the namespace that holds most of a card for longest names its hour
 ranked_namespaces as (
     select
         *,
@@ -59,6 +21,7 @@ ranked_namespaces as (
             order by present_microseconds desc, namespace asc
         ) as namespace_rank
     from namespace_hours
+    where namespace is not null
 ),
 
 -- the grain changes: one row per card, resource and hour
@@ -73,9 +36,9 @@ card_hours as (
         max(fb_used_bytes) as fb_used_bytes
         {%- for name in sums %},
         cast(
-            {{ integer_divide('sum(' ~ name ~ ' * slice_weight)', 'max(card_weight)') }} as bigint
+            {{ integer_divide('sum(' ~ name ~ ')', 'max(card_weight)') }} as bigint
         ) as {{ name }} {%- endfor %}
-    from counted
+    from namespace_hours
     group by usage_date, hour_at, card_uuid, resource_id
 )
 

@@ -10,6 +10,11 @@ gpu_hours as (
     select distinct team from {{ ref('fct_gpu_hours') }}
 ),
 
+-- a team may have a part of an hour and never most of one
+gpu_hour_owners as (
+    select distinct team from {{ ref('int_gpu_hour_owners') }}
+),
+
 -- a team whose entry was dated is known by its latest entry
 ranked as (
     select
@@ -27,6 +32,8 @@ teams as (
     select team from attempts
     union
     select team from gpu_hours
+    union
+    select team from gpu_hour_owners
 )
 
 select

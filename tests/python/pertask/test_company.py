@@ -18,7 +18,7 @@ SCHEMAS = {
     "task_types": "task_type display_name unit_noun workload_class latency_target_seconds quality_tolerance_ratio "
     "may_move",
     "aliases": "kind alias name",
-    "owners": "match_on match_value team",
+    "owners": "match_on match_value team service",
     "discounts": "provider model discount_ratio",
     "prices": "provider model region service_tier context_above_tokens context_rule context_counts daily_from daily_to "
     "component unit usd_per_million origin",
@@ -75,7 +75,7 @@ def test_values_are_typed_and_columns_may_be_in_any_order_or_absent(tmp_path):
         tmp_path,
         task_types="\ufeffmay_move,task_type,latency_target_seconds,valid_to\n"
         'TRUE, ticket ,20,2026-09-01\n\n,"ein, zwei",,\nfalse,ticket,0.5,\n'.replace("false,ticket", "false,alert"),
-        owners="match_on,match_value,team\ntag:cost-centre,77,search\nnamespace,assist,support\n",
+        owners="match_on,match_value,team,service\ntag:cost-centre,77,search,\nnamespace,assist,support,assistant\n",
     )
 
     tables = load_company(home)
@@ -87,6 +87,7 @@ def test_values_are_typed_and_columns_may_be_in_any_order_or_absent(tmp_path):
         ("alert", False, 0.5, None, None, None),
     ]
     assert tables["owners"].column("match_on").to_pylist() == ["tag:cost-centre", "namespace"]
+    assert tables["owners"].column("service").to_pylist() == [None, "assistant"]
 
 
 def test_every_problem_of_every_file_is_told_with_its_place(tmp_path):

@@ -1,13 +1,14 @@
 {#-
-    A table expression of the team that pays for a resource on a day, by the company's owners.csv. What matches first
-    decides: the resource's id, the Kubernetes namespace, the sub-account, a tag that owners.csv names, and last the
-    bill's own tag "team", through the team aliases. Of two rows that match on a day the later valid_from decides.
+    A table expression of the team that pays for a resource on a day, and of the service that it runs for it, by the
+    company's owners.csv. What matches first decides both: the resource's id, the Kubernetes namespace, the sub-account,
+    a tag that owners.csv names, and last the bill's own tags "team", through the team aliases, and "service". Of two
+    rows that match on a day the later valid_from decides.
 
     relation   distinct rows of usage_date, resource_id, namespace, sub_account_id, tags
 
-    find_teams('keys')  ->  the five columns and team, for the rows that have a team
+    find_owners('keys')  ->  the five columns, team and service, for the rows that something says one of the two for
 -#}
-{% macro find_teams(relation) -%}
+{% macro find_owners(relation) -%}
     {%- set key = 'keys.usage_date, keys.resource_id, keys.namespace, keys.sub_account_id, keys.tags' -%}
     (
         with keys as (
@@ -25,7 +26,7 @@
 
         claims as (
             {% for match_on in ['resource_id', 'namespace', 'sub_account_id'] -%}
-            select {{ key }}, owners.team, {{ loop.index }} as precedence, owners.valid_from
+            select {{ key }}, owners.team, owners.service, {{ loop.index }} as precedence, owners.valid_from
             from keys
             inner join owners
                 on
@@ -35,7 +36,7 @@
                     and keys.usage_date < owners.valid_to
             union all
             {% endfor -%}
-            select {{ key }}, owners.team, 4 as precedence, owners.valid_from
+            select {{ key }}, owners.team, owners.service, 4 as precedence, owners.valid_from
             from keys
             inner join owners
                 on
@@ -47,6 +48,7 @@
             select
                 {{ key }},
                 coalesce(aliases.name, {{ json_value('keys.tags', "'team'") }}) as team,
+                {{ json_value('keys.tags', "'service'") }} as service,
                 5 as precedence,
                 aliases.valid_from
             from keys
@@ -55,7 +57,7 @@
                     {{ json_value('keys.tags', "'team'") }} = aliases.alias
                     and keys.usage_date >= aliases.valid_from
                     and keys.usage_date < aliases.valid_to
-            where {{ json_value('keys.tags', "'team'") }} is not null
+            where coalesce({{ json_value('keys.tags', "'team'") }}, {{ json_value('keys.tags', "'service'") }}) is not null
         ),
 
         ranked as (
@@ -63,12 +65,12 @@
                 *,
                 row_number() over (
                     partition by usage_date, resource_id, namespace, sub_account_id, tags
-                    order by precedence, valid_from desc nulls last, team
+                    order by precedence, valid_from desc nulls last, team nulls last, service nulls last
                 ) as claim_rank
             from claims
         )
 
-        select usage_date, resource_id, namespace, sub_account_id, tags, team
+        select usage_date, resource_id, namespace, sub_account_id, tags, team, service
         from ranked
         where claim_rank = 1
     )
