@@ -243,6 +243,7 @@ def by_hand(small_home, tmp_path) -> Home:
         **{"commitment_discount_id": "sp", "commitment_discount_type": "Plan", "instance_type": "p5.48xlarge"},
     }
     money = ("billed_cost_usd", "effective_cost_usd", "list_cost", "contracted_cost")
+    day_money = ("billed_cost_usd", "effective_cost_usd", "list_cost_usd", "contracted_cost_usd")
     hour = {"gpu_key": "g", "resource_id": "i-1", "purchase_mode": "committed", "team": "ml", "gpu_model": "H100-80GB"}
     parts = ("active", "loaded_idle", "unallocated", "unknown")
     call = {"source": "gateway", "team": "ml", "task_type": "chat", "sample_weight": 1, "call_kind": "llm"}
@@ -251,6 +252,11 @@ def by_hand(small_home, tmp_path) -> Home:
     def a_line(line_id: str, day: datetime, *amounts: object, **more: object) -> dict:
         dates = {"usage_date": day.date(), "charge_period_start": day, "charge_period_end": day.replace(hour=1)}
         return {**line, "line_id": line_id, **dates, **dict(zip(money, amounts, strict=True)), **more}
+
+    def a_line_day(line_id: str, day: datetime, *amounts: object, **more: object) -> dict:
+        key = {"source": "cloud", "line_id": line_id, "usage_date": day.date(), "line_kind": "gpu_usage"}
+        key |= {"resource_id": "i-1", "purchase_mode": "committed", "billed_seconds": 3600}
+        return {**key, **dict(zip(day_money, amounts, strict=True)), **more}
 
     def an_hour(day: datetime, billed: object, without_calls: object, *costs: object, **more: object) -> dict:
         states = {f"{part}_usd": cost for part, cost in zip(parts, costs, strict=True)}
@@ -266,6 +272,11 @@ def by_hand(small_home, tmp_path) -> Home:
             a_line("u", day_two, 0, Decimal("0.7"), 0, 0, line_kind="unused_commitment", resource_id=None),
             a_line("m", day_one, 5, 5, 5, 5, line_kind="model_charges", resource_id=None),
             a_line("x", day_one, None, None, 5, 5, line_kind="other", usd_per_unit=None),
+        ],
+        "core.fct_gpu_line_days": [
+            a_line_day("a", day_one, 10, 8, 12, 10),
+            a_line_day("b", day_two, 5, 4, 6, 5),
+            a_line_day("u", day_two, 0, Decimal("0.7"), 0, 0, line_kind="unused_commitment", resource_id=None),
         ],
         "core.fct_gpu_hours": [
             an_hour(day_one, 10, 1, 4, 2, 1, 1),
@@ -375,6 +386,10 @@ def test_a_sum_that_does_not_divide_is_kept_to_the_last_digit(by_hand):
             "update core.fct_gpu_hours set billed_cost_usd = 10.000000000001, active_usd = 3, "
             "active_without_calls_usd = 3, loaded_idle_usd = 3, unallocated_usd = 3, unknown_usd = 0, "
             "effective_cost_usd = 9 where gpu_key = 'g' and usage_date = date '2026-08-01'"
+        )
+        connection.execute(
+            "update core.fct_gpu_line_days set billed_cost_usd = 10.000000000001, effective_cost_usd = 9 "
+            "where line_id = 'a'"
         )
         connection.execute("delete from core.fct_call_attempts where cost_basis = 'allocated'")
     rows = [row for row in read(export_focus(by_hand, "csv").path) if row["ChargePeriodStart"][8:10] == "01"]
