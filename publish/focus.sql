@@ -62,13 +62,33 @@ bill_lines as (
         *,
         in_usd(coalesce(list_cost, contracted_cost, effective_cost), usd_per_unit) as list_cost_usd,
         in_usd(coalesce(contracted_cost, effective_cost), usd_per_unit) as contracted_cost_usd,
-        coalesce(provider_name, source) as known_provider_name,
-        date_trunc('month', usage_date) as usage_month
+        coalesce(provider_name, source) as known_provider_name
     from core.fct_bill_lines
-    where billed_cost_usd is not null
 ),
 
--- months are read whole, because the list cost of a machine's month is shared by its days
+-- the days of the bill's GPU lines, under the names that the GPU-hours have
+gpu_lines as (
+    select
+        days.usage_date,
+        days.purchase_mode,
+        coalesce(
+            days.resource_id,
+            'unused: ' || coalesce(
+                lines.commitment_discount_id, lines.capacity_reservation_id, lines.billing_account_id, lines.source
+            )
+        ) as machine_id,
+        days.effective_cost_usd,
+        coalesce(days.billed_cost_usd, 0) as billed_cost_usd,
+        coalesce(days.list_cost_usd, days.contracted_cost_usd, days.effective_cost_usd) as list_cost_usd,
+        coalesce(days.contracted_cost_usd, days.effective_cost_usd) as contracted_cost_usd,
+        lines.* exclude (
+            usage_date, purchase_mode, effective_cost_usd, billed_cost_usd, list_cost_usd, contracted_cost_usd
+        )
+    from core.fct_gpu_line_days as days
+    inner join bill_lines as lines on days.source = lines.source and days.line_id = lines.line_id
+    where days.effective_cost_usd is not null
+),
+
 gpu_hours as (
     select
         *,
@@ -77,8 +97,7 @@ gpu_hours as (
     where
         effective_cost_usd is not null
         and unused_commitment_usd is not null
-        and usage_date >= date_trunc('month', getvariable('first_date'))
-        and usage_date <= last_day(getvariable('last_date'))
+        and usage_date between getvariable('first_date') and getvariable('last_date')
 ),
 
 -- metered calls: the grain changes to one row per day, model and who asked
@@ -104,54 +123,68 @@ metered_rows as (
     group by all
 ),
 
--- the bill's lines behind the GPU-hours, under the names that the hours have
-gpu_lines as (
+-- the grain changes: one row per day, machine, purchase mode and place on a bill; its newest line tells more of it
+bill_places as (
     select
-        *,
-        case
-            when line_kind = 'unused_commitment' then 'unused: ' || coalesce(
-                commitment_discount_id, capacity_reservation_id, billing_account_id, source
-            )
-            else coalesce(
-                resource_id,
-                'no resource: ' || coalesce(sub_account_id, billing_account_id, source) || ' '
-                || coalesce(instance_type, gpu_model, 'GPU')
-            )
-        end as machine_id,
-        case when line_kind = 'unused_commitment' then 'committed' else purchase_mode end as hour_purchase_mode
-    from bill_lines
-    where line_kind in ('gpu_usage', 'unused_commitment')
-),
-
--- one row per machine: what it is, by its newest line
-machines as (
-    select *
-    from gpu_lines
-    qualify row_number() over (
-        -- the cores and memory beside its GPUs tell less of it
-        partition by machine_id
-        order by charge_period_start desc, gpu_count desc nulls last, line_id
-    ) = 1
-),
-
--- one row per machine, purchase mode and month: list cost, and what the lines agree on
-machine_months as (
-    select
+        usage_date,
         machine_id,
-        hour_purchase_mode as purchase_mode,
-        usage_month,
-        cast(sum(list_cost_usd) as decimal(38, 12)) as list_cost_usd,
-        cast(sum(contracted_cost_usd) as decimal(38, 12)) as contracted_cost_usd,
-        max(billing_period_start) as billing_period_start,
+        purchase_mode,
+        false as is_provisional,
+        source,
+        billing_account_id,
+        sub_account_id,
+        billing_period_start,
+        invoice_id,
         max(billing_period_end) as billing_period_end,
-        agreed(invoice_id) as invoice_id,
         agreed(commitment_discount_id) as commitment_discount_id,
         agreed(commitment_discount_name) as commitment_discount_name,
         agreed(commitment_discount_type) as commitment_discount_type,
         agreed(commitment_discount_category) as commitment_discount_category,
-        agreed(capacity_reservation_id) as capacity_reservation_id
+        agreed(capacity_reservation_id) as capacity_reservation_id,
+        -- the cores and memory beside a machine's GPUs tell less of it
+        first(line_id order by charge_period_start desc, gpu_count desc nulls last, line_id) as newest_line_id,
+        money_units(sum(effective_cost_usd)) as place_units,
+        cast(sum(billed_cost_usd) as decimal(38, 12)) as place_billed_usd,
+        cast(sum(list_cost_usd) as decimal(38, 12)) as place_list_usd,
+        cast(sum(contracted_cost_usd) as decimal(38, 12)) as place_contracted_usd
     from gpu_lines
-    group by machine_id, hour_purchase_mode, usage_month
+    where usage_date between getvariable('first_date') and getvariable('last_date')
+    group by
+        usage_date, machine_id, purchase_mode, source, billing_account_id, sub_account_id, billing_period_start,
+        invoice_id
+),
+
+-- an estimate is on no bill yet: it stands where the machine's newest line does
+estimated_places as (
+    select
+        estimated.*,
+        gpu_lines.source,
+        gpu_lines.billing_account_id,
+        gpu_lines.sub_account_id,
+        gpu_lines.line_id as newest_line_id
+    from (
+        select distinct usage_date, machine_id, purchase_mode, is_provisional
+        from gpu_hours
+        where is_provisional
+    ) as estimated
+    left join gpu_lines on estimated.machine_id = gpu_lines.machine_id
+    qualify row_number() over (
+        partition by estimated.usage_date, estimated.machine_id, estimated.purchase_mode
+        order by charge_period_start desc nulls last, gpu_count desc nulls last, line_id
+    ) = 1
+),
+
+places as (
+    select
+        *,
+        cast(sum(place_units) over machine_day as hugeint) as running_units,
+        row_number() over machine_day as place
+    from (select * from bill_places union all by name select * from estimated_places)
+    window machine_day as (
+        partition by usage_date, machine_id, purchase_mode, is_provisional
+        order by source, billing_account_id, sub_account_id, billing_period_start, invoice_id
+        rows unbounded preceding
+    )
 ),
 
 -- the grain changes: one row per GPU-hour and state; called is the part of the active dollars that is on calls
@@ -178,97 +211,110 @@ hour_states as (
         (5, 'unallocated', unallocated_usd, unallocated_seconds),
         (6, 'unused_commitment', unused_commitment_usd, cast(0 as decimal(18, 6)))
     ) as states (state_position, state, state_usd, state_seconds)
+    where (states.state = 'unused_commitment') = (gpu_hours.resource_id is null)
+),
+
+-- the grain changes: one row per day, machine, purchase mode, team and state
+state_days as (
+    select
+        usage_date,
+        machine_id,
+        purchase_mode,
+        is_provisional,
+        gpu_model,
+        region,
+        team,
+        state,
+        state_position,
+        money_units(sum(state_usd)) as state_units,
+        cast(sum(state_seconds) as decimal(18, 6)) as state_seconds
+    from hour_states
+    group by all
 ),
 
 weighed_states as (
     select
         *,
-        abs(money_units(state_usd)) as weight,
-        cast(sum(abs(money_units(state_usd))) over (hour rows unbounded preceding) as hugeint) as running,
-        cast(sum(abs(money_units(state_usd))) over (hour rows between unbounded preceding and unbounded following)
+        abs(state_units) as weight,
+        cast(sum(abs(state_units)) over (machine_day rows unbounded preceding) as hugeint) as running,
+        cast(sum(abs(state_units)) over (machine_day rows between unbounded preceding and unbounded following)
             as hugeint) as total,
-        row_number() over hour as position
-    from hour_states
-    window hour as (partition by gpu_key, machine_id, hour_at, purchase_mode order by state_position)
-),
-
--- what the invoice asks for an hour goes to its states as their effective cost does; an estimate is on no invoice
-billed_states as (
-    select
-        *,
-        share_money(coalesce(billed_cost_usd, 0), weight, running, total, position) as state_billed_usd
-    from weighed_states
-),
-
--- the grain changes: one row per day, machine, purchase mode, team and state
-machine_days as (
-    select
-        usage_date,
-        date_trunc('month', usage_date) as usage_month,
-        machine_id,
-        purchase_mode,
-        gpu_model,
-        region,
-        team,
-        is_provisional,
-        state,
-        state_position,
-        cast(sum(state_usd) as decimal(38, 12)) as effective_usd,
-        cast(sum(state_billed_usd) as decimal(38, 12)) as billed_usd,
-        cast(sum(state_seconds) as decimal(18, 6)) as gpu_seconds
-    from billed_states
-    group by all
-    having sum(abs(state_usd)) != 0 or sum(abs(state_billed_usd)) != 0 or sum(abs(state_seconds)) != 0
-),
-
-weighed_days as (
-    select
-        machine_days.*,
-        machine_months.* exclude (machine_id, purchase_mode, usage_month),
-        abs(money_units(effective_usd)) as weight,
-        cast(sum(abs(money_units(effective_usd))) over (machine_month rows unbounded preceding) as hugeint) as running,
-        cast(
-            sum(abs(money_units(effective_usd))) over (
-                machine_month rows between unbounded preceding and unbounded following
-            ) as hugeint
-        ) as total,
-        row_number() over machine_month as position
-    from machine_days
-    left join machine_months
-        on
-            not machine_days.is_provisional
-            and machine_days.machine_id = machine_months.machine_id
-            and machine_days.purchase_mode = machine_months.purchase_mode
-            and machine_days.usage_month = machine_months.usage_month
-    window machine_month as (
-        partition by
-            machine_days.machine_id, machine_days.purchase_mode, machine_days.usage_month, machine_days.is_provisional
-        order by usage_date, state_position, gpu_model, region, team
+        row_number() over machine_day as position
+    from state_days
+    window machine_day as (
+        partition by usage_date, machine_id, purchase_mode, is_provisional
+        order by state_position, gpu_model, region, team
     )
 ),
 
--- the list cost of a machine's month goes to its days and states as their effective cost does
-gpu_days as (
+-- the grain changes: one row per state and place on a bill. What the places cost up to one, less what they cost before
+-- it, is shared by the states
+state_places as (
     select
-        *,
-        coalesce(share_money(list_cost_usd, weight, running, total, position), effective_usd) as list_usd,
-        coalesce(share_money(contracted_cost_usd, weight, running, total, position), effective_usd) as contracted_usd
-    from weighed_days
-    where usage_date between getvariable('first_date') and getvariable('last_date')
+        states.* exclude (weight, running, total, position),
+        places.* exclude (usage_date, machine_id, purchase_mode, is_provisional),
+        share_units(running_units, weight, running, total, position)
+        - share_units(running_units - place_units, weight, running, total, position) as shared_units
+    from weighed_states as states
+    left join places
+        on
+            states.usage_date = places.usage_date
+            and states.machine_id = places.machine_id
+            and states.purchase_mode = places.purchase_mode
+            and states.is_provisional = places.is_provisional
 ),
 
--- one row per day: what its GPU-hours have for calls
-called_days as (
+-- the first place has what the others leave of each state, so that states and places both add up to the last unit
+placed_states as (
     select
-        usage_date,
-        cast(sum(effective_usd) as decimal(38, 12)) as effective_usd,
-        cast(sum(billed_usd) as decimal(38, 12)) as billed_usd,
-        cast(sum(list_usd) as decimal(38, 12)) as list_usd,
-        cast(sum(contracted_usd) as decimal(38, 12)) as contracted_usd,
-        bool_or(is_provisional) as is_provisional
-    from gpu_days
-    where state = 'called'
-    group by usage_date
+        * exclude (place),
+        coalesce(place, 1) as place,
+        case
+            when place > 1 then shared_units
+            else state_units - cast(coalesce(sum(shared_units) filter (where place > 1) over state_day, 0) as hugeint)
+        end as units
+    from state_places
+    window state_day as (
+        partition by usage_date, machine_id, purchase_mode, is_provisional, state, gpu_model, region, team
+    )
+),
+
+-- what the invoice asks at a place, and its list cost, go to its states as its effective cost does; the time of a state
+-- goes to its places likewise
+weighed_places as (
+    select
+        *,
+        abs(units) as weight,
+        cast(sum(abs(units)) over (place_day rows unbounded preceding) as hugeint) as running,
+        cast(sum(abs(units)) over (place_day rows between unbounded preceding and unbounded following) as hugeint)
+            as total,
+        row_number() over place_day as position,
+        cast(sum(abs(units)) over (state_day rows unbounded preceding) as hugeint) as state_running,
+        cast(sum(abs(units)) over (state_day rows between unbounded preceding and unbounded following) as hugeint)
+            as state_total
+    from placed_states
+    window
+        place_day as (
+            partition by usage_date, machine_id, purchase_mode, is_provisional, place
+            order by state_position, gpu_model, region, team
+        ),
+        state_day as (
+            partition by usage_date, machine_id, purchase_mode, is_provisional, state, gpu_model, region, team
+            order by place
+        )
+),
+
+gpu_days as (
+    select
+        * exclude (weight, running, total, position),
+        units_money(units) as effective_usd,
+        share_money(coalesce(place_billed_usd, 0), weight, running, total, position) as billed_usd,
+        coalesce(share_money(place_list_usd, weight, running, total, position), units_money(units)) as list_usd,
+        coalesce(share_money(place_contracted_usd, weight, running, total, position), units_money(units))
+            as contracted_usd,
+        units_money(share_units(money_units(state_seconds), weight, state_running, state_total, place) // 3600)
+            as used_gpu_hours
+    from weighed_places
 ),
 
 call_groups as (
@@ -279,79 +325,149 @@ call_groups as (
         team,
         task_type,
         counts_tokens,
-        is_provisional,
-        false as is_remainder,
+        bool_or(is_provisional) as is_provisional,
         cast(sum(sample_weight) as decimal(38, 12)) as calls,
         cast(
             sum((coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) * cast(sample_weight as decimal(14, 6)))
             as decimal(38, 12)
         ) as tokens,
-        cast(sum(weighed(cost_usd, sample_weight)) as decimal(38, 12)) as effective_usd
+        money_units(sum(weighed(cost_usd, sample_weight))) as group_units
     from calls
     where cost_basis = 'allocated'
-    group by all
+    group by usage_date, sku_name, model, team, task_type, counts_tokens
+),
+
+running_groups as (
+    select
+        * exclude (is_provisional),
+        cast(sum(group_units) over (
+            partition by usage_date
+            order by team, task_type, sku_name, model, counts_tokens
+            rows unbounded preceding
+        ) as hugeint) as running_units
+    from call_groups
 ),
 
 group_days as (
     select
         usage_date,
-        cast(sum(effective_usd) as decimal(38, 12)) as effective_usd,
-        bool_or(is_provisional) as is_provisional
+        bool_or(is_provisional) as is_provisional,
+        cast(sum(group_units) as hugeint) as day_units
     from call_groups
     group by usage_date
 ),
 
--- a call is on the day on which it starts, the hours that it uses may be on the next: a row with the difference,
--- signed, makes each day the day of its GPU-hours. Over all days these rows add up to 0, but for what the weights of a
--- sampled log round
-call_rows as (
-    select * from call_groups
-    union all by name
-    select
-        usage_date,
-        true as is_remainder,
-        coalesce(called_days.is_provisional, group_days.is_provisional) as is_provisional,
-        cast(
-            coalesce(called_days.effective_usd, 0) - coalesce(group_days.effective_usd, 0) as decimal(38, 12)
-        ) as effective_usd
-    from called_days
-    full outer join group_days using (usage_date)
-    where coalesce(called_days.effective_usd, 0) != coalesce(group_days.effective_usd, 0)
-        or (group_days.usage_date is null and called_days.billed_usd != 0)
+called_days as (
+    select * exclude (team, running_units)
+    from gpu_days
+    where state = 'called' and (units != 0 or billed_usd != 0)
 ),
 
--- a row that takes back what the day's hours do not hold has no part in what the invoice asks for them
+-- what the GPUs of a day have for calls, by machine and place on a bill; calls of a day without any are on no machine
 weighed_calls as (
     select
-        call_rows.*,
-        coalesce(called_days.billed_usd, 0) as day_billed_usd,
-        coalesce(called_days.list_usd, 0) as day_list_usd,
-        coalesce(called_days.contracted_usd, 0) as day_contracted_usd,
-        row_number() over days as position,
-        cast(greatest(money_units(call_rows.effective_usd) * sign(called_days.effective_usd), 0) as hugeint) as weight
-    from call_rows
-    left join called_days on call_rows.usage_date = called_days.usage_date
+        *,
+        abs(units) as weight,
+        cast(sum(abs(units)) over (days rows unbounded preceding) as hugeint) as running,
+        cast(sum(abs(units)) over (days rows between unbounded preceding and unbounded following) as hugeint) as total,
+        row_number() over days as position
+    from (
+        select * from called_days
+        union all by name
+        select
+            usage_date,
+            is_provisional,
+            'called' as state,
+            cast(0 as hugeint) as units,
+            cast(0 as decimal(38, 12)) as billed_usd,
+            cast(0 as decimal(38, 12)) as list_usd,
+            cast(0 as decimal(38, 12)) as contracted_usd
+        from group_days
+        where usage_date not in (select usage_date from called_days)
+    )
     window days as (
-        partition by call_rows.usage_date
-        order by is_remainder, team, task_type, sku_name, model, counts_tokens, call_rows.is_provisional
+        partition by usage_date
+        order by machine_id, purchase_mode, is_provisional, place, gpu_model, region
     )
 ),
 
+-- the grain changes: one row per machine and group of calls. No mart tells on which machine a call ran: each group is
+-- shared by what the day's machines have for calls. Its hours may be on the next day, as a call is on the day on which
+-- it starts: a row with the difference, signed, makes each machine's day the day of its GPU-hours. Over all days these
+-- rows add up to 0, but for what the weights of a sampled log round
+call_rows as (
+    select
+        places.*,
+        groups.* exclude (usage_date, group_units, running_units, calls, tokens),
+        false as is_remainder,
+        share_money(calls, weight, running, total, position) as calls,
+        share_money(tokens, weight, running, total, position) as tokens,
+        share_units(running_units, weight, running, total, position)
+        - share_units(running_units - group_units, weight, running, total, position) as call_units
+    from weighed_calls as places
+    inner join running_groups as groups on places.usage_date = groups.usage_date
+    union all by name
+    select
+        places.*,
+        true as is_remainder,
+        units - share_units(coalesce(day_units, 0), weight, running, total, position) as call_units
+    from weighed_calls as places
+    left join group_days on places.usage_date = group_days.usage_date
+    where call_units != 0 or group_days.usage_date is null
+),
+
+-- a row that takes back what the day's hours do not hold has no part in what the invoice asks for them
 running_calls as (
     select
-        *,
-        cast(sum(coalesce(weight, 0)) over (partition by usage_date order by position) as hugeint) as running,
-        cast(sum(coalesce(weight, 0)) over (partition by usage_date) as hugeint) as total
-    from weighed_calls
+        * exclude (weight, running, total, position),
+        cast(greatest(call_units * sign(units), 0) as hugeint) as weight,
+        cast(sum(greatest(call_units * sign(units), 0)) over (machine_day rows unbounded preceding) as hugeint)
+            as running,
+        cast(
+            sum(greatest(call_units * sign(units), 0)) over (
+                machine_day rows between unbounded preceding and unbounded following
+            ) as hugeint
+        ) as total,
+        row_number() over machine_day as position
+    from call_rows
+    window machine_day as (
+        partition by usage_date, call_rows.position
+        order by is_remainder, team, task_type, sku_name, model, counts_tokens
+    )
 ),
 
 allocated_rows as (
     select
-        *,
-        share_money(day_billed_usd, coalesce(weight, 0), running, total, position) as billed_usd,
-        share_money(day_list_usd, coalesce(weight, 0), running, total, position) as list_usd,
-        share_money(day_contracted_usd, coalesce(weight, 0), running, total, position) as contracted_usd
+        * replace (
+            units_money(call_units) as effective_usd,
+            share_money(billed_usd, weight, running, total, position) as billed_usd,
+            share_money(list_usd, weight, running, total, position) as list_usd,
+            share_money(contracted_usd, weight, running, total, position) as contracted_usd
+        )
     from running_calls
+),
+
+-- GPU time on calls and without, and the lines that tell more of its machines
+gpu_rows as (
+    select
+        gpu.*,
+        coalesce(lines.instance_type || ', ', '') || coalesce(gpu.gpu_model, 'GPU') as machine_name,
+        coalesce(lines.sku_id, lines.instance_type, gpu.gpu_model, 'GPU') as machine_sku,
+        lines.* exclude (
+            usage_date, purchase_mode, gpu_model, team, source, billing_account_id, sub_account_id, invoice_id,
+            billing_period_start, billing_period_end, commitment_discount_id, commitment_discount_name,
+            commitment_discount_type, commitment_discount_category, capacity_reservation_id
+        )
+    from (
+        select * from gpu_days
+        where state != 'called'
+        union all by name
+        select * from allocated_rows
+    ) as gpu
+    left join bill_lines as lines on gpu.source = lines.source and gpu.newest_line_id = lines.line_id
+    where
+        effective_usd != 0 or billed_usd != 0 or list_usd != 0 or contracted_usd != 0 or used_gpu_hours != 0
+        or calls != 0
 ),
 
 -- one row per invoice: what its GPU machines cost beyond the share that their GPUs carry (gpu_share_of_node_ratio)
@@ -378,7 +494,9 @@ beyond_gpus as (
             and walk.billing_account_id is not distinct from invoice.billing_account_id
             and walk.billing_period_start = invoice.billing_period_start
             and walk.billing_currency = invoice.billing_currency
-    where cast(walk.billing_period_start as date) between getvariable('first_date') and getvariable('last_date')
+    where
+        invoice.billed_cost_usd is not null
+        and cast(walk.billing_period_start as date) between getvariable('first_date') and getvariable('last_date')
     group by walk.source, walk.billing_account_id, walk.billing_period_start, walk.billing_currency
     having effective_usd != 0
 ),
@@ -420,116 +538,93 @@ charges as (
         effective_usd as EffectiveCost,
         list_usd as ListCost,
         contracted_usd as ContractedCost,
+        billing_period_start as BillingPeriodStart,
+        billing_period_end as BillingPeriodEnd,
         cast(usage_date as timestamp) as ChargePeriodStart,
         'Usage' as ChargeCategory,
         case
             when is_remainder
                 then 'GPU time of calls that started on another day, less that of this day''s calls on another'
-            else sku_name || ', self-hosted: calls of ' || team || ' for ' || task_type
+            when state = 'called' then sku_name || ', self-hosted: calls of ' || team || ' for ' || task_type
+            else machine_name || ': ' || case state
+                when 'active_without_calls' then 'at work, for no call that was logged'
+                when 'loaded_idle' then 'loaded and idle'
+                when 'unallocated' then 'held by nobody'
+                when 'unknown' then 'no sample tells'
+                else 'commitment that nothing used'
+            end
         end as ChargeDescription,
-        case when is_remainder then 0 when counts_tokens then tokens else calls end as ConsumedQuantity,
-        case when counts_tokens then 'Tokens' else 'Requests' end as ConsumedUnit,
-        'Other' as PricingCategory,
-        'self-hosted/' || coalesce(sku_name, 'other day') as SkuId,
-        'self-hosted/' || coalesce(sku_name, 'other day') as SkuPriceId,
-        coalesce(sku_name, 'other day') as SkuMeter,
-        'AI and Machine Learning' as ServiceCategory,
-        'Generative AI' as ServiceSubcategory,
-        'Self-hosted models' as ServiceName,
-        'self-hosted' as BillingAccountId,
-        'self-hosted' as InvoiceIssuerName,
-        'self-hosted' as ProviderName,
-        'self-hosted' as PublisherName,
-        case when not is_remainder then to_json({team: team, task_type: task_type}) end as Tags,
-        'allocated' as x_CostBasis,
-        coalesce(calls, 0) as x_CallAttempts,
-        'active' as x_IdleState,
+        case
+            when is_remainder then 0
+            when state = 'called' then case when counts_tokens then tokens else calls end
+            when state != 'unused_commitment' then used_gpu_hours
+        end as ConsumedQuantity,
+        case
+            when state = 'called' then case when counts_tokens or is_remainder then 'Tokens' else 'Requests' end
+            when state != 'unused_commitment' then 'GPU-Hours'
+        end as ConsumedUnit,
+        case purchase_mode
+            when 'on_demand' then 'Standard' when 'spot' then 'Dynamic' when 'committed' then 'Committed' else 'Other'
+        end as PricingCategory,
+        commitment_discount_id as CommitmentDiscountId,
+        commitment_discount_name as CommitmentDiscountName,
+        commitment_discount_type as CommitmentDiscountType,
+        commitment_discount_category as CommitmentDiscountCategory,
+        case
+            when commitment_discount_id is null then null
+            when state = 'unused_commitment' then 'Unused'
+            else 'Used'
+        end as CommitmentDiscountStatus,
+        capacity_reservation_id as CapacityReservationId,
+        case
+            when capacity_reservation_id is null then null
+            when state = 'unused_commitment' then 'Unused'
+            else 'Used'
+        end as CapacityReservationStatus,
+        case when state != 'unused_commitment' then machine_id end as ResourceId,
+        resource_name as ResourceName,
+        coalesce(resource_type, 'Instance') as ResourceType,
+        region as RegionId,
+        case when region_id = region then region_name end as RegionName,
+        availability_zone as AvailabilityZone,
+        case when state = 'called' then 'self-hosted/' || coalesce(sku_name, 'other day') else machine_sku end
+            as SkuId,
+        case
+            when state = 'called' then 'self-hosted/' || coalesce(sku_name, 'other day')
+            else machine_sku || '/' || purchase_mode
+        end as SkuPriceId,
+        case when state = 'called' then coalesce(sku_name, 'other day') else coalesce(sku_meter, 'GPU time') end
+            as SkuMeter,
+        case
+            when state not in ('called', 'unused_commitment') then json_merge_patch(
+                '{}', to_json({GpuCount: gpu_count, InstanceType: instance_type, x_GpuModel: gpu_model})
+            )
+        end as SkuPriceDetails,
+        case when state = 'called' then 'AI and Machine Learning' else coalesce(service_category, 'Compute') end
+            as ServiceCategory,
+        case when state = 'called' then 'Generative AI' else service_subcategory end as ServiceSubcategory,
+        case when state = 'called' then 'Self-hosted models' else service_name end as ServiceName,
+        coalesce(billing_account_id, source, case when state = 'called' then 'self-hosted' else 'unknown' end)
+            as BillingAccountId,
+        billing_account_name as BillingAccountName,
+        billing_account_type as BillingAccountType,
+        sub_account_id as SubAccountId,
+        sub_account_name as SubAccountName,
+        sub_account_type as SubAccountType,
+        invoice_id as InvoiceId,
+        invoice_issuer_name as InvoiceIssuerName,
+        coalesce(known_provider_name, case when state = 'called' then 'self-hosted' else 'unknown' end)
+            as ProviderName,
+        publisher_name as PublisherName,
+        case when sku_name is not null then to_json({team: team, task_type: task_type}) else tags end as Tags,
+        case when state = 'called' then 'allocated' else 'billed' end as x_CostBasis,
+        case when state = 'called' then coalesce(calls, 0) end as x_CallAttempts,
+        case when state = 'called' then 'active' else state end as x_IdleState,
         is_provisional as x_IsProvisional,
         model as x_Model,
         task_type as x_TaskType,
         team as x_Team
-    from allocated_rows
-    union all by name
-    select
-        gpu_days.billed_usd as BilledCost,
-        gpu_days.effective_usd as EffectiveCost,
-        gpu_days.list_usd as ListCost,
-        gpu_days.contracted_usd as ContractedCost,
-        gpu_days.billing_period_start as BillingPeriodStart,
-        gpu_days.billing_period_end as BillingPeriodEnd,
-        cast(gpu_days.usage_date as timestamp) as ChargePeriodStart,
-        'Usage' as ChargeCategory,
-        coalesce(machines.instance_type || ', ', '') || coalesce(gpu_days.gpu_model, 'GPU') || ': '
-        || case gpu_days.state
-            when 'active_without_calls' then 'at work, for no call that was logged'
-            when 'loaded_idle' then 'loaded and idle'
-            when 'unallocated' then 'held by nobody'
-            when 'unknown' then 'no sample tells'
-            else 'commitment that nothing used'
-        end as ChargeDescription,
-        case
-            when gpu_days.state != 'unused_commitment'
-                then units_money(money_units(gpu_days.gpu_seconds) // 3600)
-        end as ConsumedQuantity,
-        case when gpu_days.state != 'unused_commitment' then 'GPU-Hours' end as ConsumedUnit,
-        case gpu_days.purchase_mode
-            when 'on_demand' then 'Standard' when 'spot' then 'Dynamic' when 'committed' then 'Committed' else 'Other'
-        end as PricingCategory,
-        gpu_days.commitment_discount_id as CommitmentDiscountId,
-        gpu_days.commitment_discount_name as CommitmentDiscountName,
-        gpu_days.commitment_discount_type as CommitmentDiscountType,
-        gpu_days.commitment_discount_category as CommitmentDiscountCategory,
-        case
-            when gpu_days.commitment_discount_id is null then null
-            when gpu_days.state = 'unused_commitment' then 'Unused'
-            else 'Used'
-        end as CommitmentDiscountStatus,
-        gpu_days.capacity_reservation_id as CapacityReservationId,
-        case
-            when gpu_days.capacity_reservation_id is null then null
-            when gpu_days.state = 'unused_commitment' then 'Unused'
-            else 'Used'
-        end as CapacityReservationStatus,
-        case when gpu_days.state != 'unused_commitment' then gpu_days.machine_id end as ResourceId,
-        machines.resource_name as ResourceName,
-        case when gpu_days.state != 'unused_commitment' then coalesce(machines.resource_type, 'Instance') end
-            as ResourceType,
-        gpu_days.region as RegionId,
-        case when machines.region_id = gpu_days.region then machines.region_name end as RegionName,
-        machines.availability_zone as AvailabilityZone,
-        coalesce(machines.sku_id, machines.instance_type, gpu_days.gpu_model, 'GPU') as SkuId,
-        coalesce(machines.sku_id, machines.instance_type, gpu_days.gpu_model, 'GPU')
-        || '/' || gpu_days.purchase_mode as SkuPriceId,
-        coalesce(machines.sku_meter, 'GPU time') as SkuMeter,
-        case
-            when gpu_days.state != 'unused_commitment' then json_merge_patch(
-                '{}',
-                to_json({
-                    GpuCount: machines.gpu_count, InstanceType: machines.instance_type, x_GpuModel: gpu_days.gpu_model
-                })
-            )
-        end as SkuPriceDetails,
-        coalesce(machines.service_category, 'Compute') as ServiceCategory,
-        machines.service_subcategory as ServiceSubcategory,
-        machines.service_name as ServiceName,
-        coalesce(machines.billing_account_id, machines.source, 'unknown') as BillingAccountId,
-        machines.billing_account_name as BillingAccountName,
-        machines.billing_account_type as BillingAccountType,
-        machines.sub_account_id as SubAccountId,
-        machines.sub_account_name as SubAccountName,
-        machines.sub_account_type as SubAccountType,
-        gpu_days.invoice_id as InvoiceId,
-        machines.invoice_issuer_name as InvoiceIssuerName,
-        coalesce(machines.known_provider_name, 'unknown') as ProviderName,
-        machines.publisher_name as PublisherName,
-        machines.tags as Tags,
-        'billed' as x_CostBasis,
-        gpu_days.state as x_IdleState,
-        gpu_days.is_provisional as x_IsProvisional,
-        gpu_days.team as x_Team
-    from gpu_days
-    left join machines on gpu_days.machine_id = machines.machine_id
-    where gpu_days.state != 'called'
+    from gpu_rows
     union all by name
     select
         billed_cost_usd as BilledCost,
@@ -593,7 +688,8 @@ charges as (
         team as x_Team
     from bill_lines
     where
-        line_kind not in ('gpu_usage', 'unused_commitment', 'model_charges')
+        billed_cost_usd is not null
+        and line_kind not in ('gpu_usage', 'unused_commitment', 'model_charges')
         and usage_date between getvariable('first_date') and getvariable('last_date')
     union all by name
     select

@@ -3,9 +3,9 @@
 It reads the published file and nothing else, and changes no number. focus.sql says what the rows are:
 
 - metered calls, by day, provider, model, tier, team and task type;
-- self-hosted calls, by day, model, team and task type, with their share of the GPUs' active cost;
-- what is left of the GPUs, by day, machine and purchase mode: at work without a logged call, loaded and idle, held by
-  nobody, unknown; and commitments that nothing used;
+- GPU time, by day, machine, purchase mode and place on a bill (account, sub-account, billing period, invoice): the part
+  of self-hosted calls by model, team and task type; at work without a logged call; loaded and idle; held by nobody;
+  unknown; and commitments that nothing used;
 - every other line of the bills: tax, credits, adjustments, purchases, other usage.
 
 Every dollar is there once. Tokens that a cloud's bill charges for are left out, because the metered calls have them
@@ -13,8 +13,13 @@ already. So EffectiveCost is metered calls + GPU time + unused commitment + the 
 invoices (without those tokens) + metered calls. Money is in USD; what has no price or no exchange rate is no row, and
 is counted in what the export returns.
 
-A self-hosted call stands on the day on which it starts, while its GPUs may work for it past midnight. One row a day
-without team and task type holds the difference, signed, so that each day is the day of its GPU-hours.
+A GPU line of a bill is split over its days, list and contracted cost as its effective cost is, so that exports of
+single months or days add up to it. No mart tells on which machine a call ran: the calls of a day are shared by what the
+day's machines have for calls. So each account, machine, day and task type is exact by itself; what a task type has of a
+machine is a share.
+
+A self-hosted call stands on the day on which it starts, while its GPUs may work for it past midnight. One row a day and
+machine without team and task type holds the difference, signed, so that each day is the day of its GPU-hours.
 """
 
 from __future__ import annotations

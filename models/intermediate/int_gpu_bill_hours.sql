@@ -15,6 +15,10 @@ with lines as (
             when line_kind = 'gpu_usage' then {{ share_of_gpus('effective_cost_usd') }}
             else effective_cost_usd
         end as gpu_cost_usd,
+        {%- for cost in ['list_cost', 'contracted_cost'] %}
+        case when billing_currency = 'USD' then {{ cost }} else {{ convert_money(cost, 'usd_per_unit') }} end
+            as {{ cost }}_usd,
+        {%- endfor %}
         -- a line without length falls into the hour in which it starts
         greatest(charge_period_end, {{ add_microseconds('charge_period_start', '1') }}) as ends_at
     from {{ ref('int_bill_lines') }}
@@ -146,6 +150,8 @@ weighed as (
         chosen.hour_method,
         lines.billed_cost_usd as line_billed_cost_usd,
         lines.gpu_cost_usd as line_effective_cost_usd,
+        lines.list_cost_usd as line_list_cost_usd,
+        lines.contracted_cost_usd as line_contracted_cost_usd,
         coalesce(lines.gpu_microseconds, 0) as line_microseconds,
         case when coalesce(lines.gpu_microseconds, 0) > chosen.line_known then chosen.known else 0 end as certain,
         case
@@ -170,7 +176,7 @@ timed as (
         'spread',
         keep=[
             'source', 'line_id', 'hour_at', 'hour_method', 'certain', 'weight', 'line_microseconds',
-            'line_billed_cost_usd', 'line_effective_cost_usd',
+            'line_billed_cost_usd', 'line_effective_cost_usd', 'line_list_cost_usd', 'line_contracted_cost_usd',
         ],
         within=['source', 'line_id'],
         weight='weight',
@@ -192,7 +198,9 @@ priced as (
             else abs(certain + spread_microseconds)
         end as money_weight,
         line_billed_cost_usd,
-        line_effective_cost_usd
+        line_effective_cost_usd,
+        line_list_cost_usd,
+        line_contracted_cost_usd
     from timed
 ),
 
@@ -203,7 +211,12 @@ costed as (
         within=['source', 'line_id'],
         weight='money_weight',
         order_by=['hour_at'],
-        money={'billed_cost_usd': 'line_billed_cost_usd', 'effective_cost_usd': 'line_effective_cost_usd'},
+        money={
+            'billed_cost_usd': 'line_billed_cost_usd',
+            'effective_cost_usd': 'line_effective_cost_usd',
+            'list_cost_usd': 'line_list_cost_usd',
+            'contracted_cost_usd': 'line_contracted_cost_usd',
+        },
     ) }}
 )
 
@@ -229,7 +242,9 @@ select
     costed.hour_method,
     costed.billed_microseconds,
     costed.billed_cost_usd,
-    costed.effective_cost_usd
+    costed.effective_cost_usd,
+    costed.list_cost_usd,
+    costed.contracted_cost_usd
 from costed
 inner join lines on costed.source = lines.source and costed.line_id = lines.line_id
 where
@@ -239,4 +254,6 @@ where
         costed.billed_microseconds != 0
         or coalesce(costed.billed_cost_usd, 0) != 0
         or coalesce(costed.effective_cost_usd, 0) != 0
+        or coalesce(costed.list_cost_usd, 0) != 0
+        or coalesce(costed.contracted_cost_usd, 0) != 0
     )

@@ -5,6 +5,11 @@ with lines as (
         line_id,
         coalesce(gpu_seconds, 0) as gpu_seconds,
         coalesce(billed_cost_usd, 0) as billed_cost_usd,
+        {%- for cost in ['list_cost', 'contracted_cost'] %}
+        coalesce(
+            case when billing_currency = 'USD' then {{ cost }} else {{ convert_money(cost, 'usd_per_unit') }} end, 0
+        ) as {{ cost }}_usd,
+        {%- endfor %}
         coalesce(
             case
                 when line_kind = 'gpu_usage' then {{ share_of_gpus('effective_cost_usd') }}
@@ -22,7 +27,9 @@ hours as (
         line_id,
         {{ to_seconds('sum(billed_microseconds)') }} as gpu_seconds,
         coalesce(sum(billed_cost_usd), 0) as billed_cost_usd,
-        coalesce(sum(effective_cost_usd), 0) as effective_cost_usd
+        coalesce(sum(effective_cost_usd), 0) as effective_cost_usd,
+        coalesce(sum(list_cost_usd), 0) as list_cost_usd,
+        coalesce(sum(contracted_cost_usd), 0) as contracted_cost_usd
     from {{ ref('int_gpu_bill_hours') }}
     group by source, line_id
 )
@@ -40,3 +47,5 @@ where
     lines.gpu_seconds != coalesce(hours.gpu_seconds, 0)
     or lines.billed_cost_usd != coalesce(hours.billed_cost_usd, 0)
     or lines.effective_cost_usd != coalesce(hours.effective_cost_usd, 0)
+    or lines.list_cost_usd != coalesce(hours.list_cost_usd, 0)
+    or lines.contracted_cost_usd != coalesce(hours.contracted_cost_usd, 0)

@@ -69,8 +69,34 @@ STATES = ("active_without_calls", "loaded_idle", "unallocated", "unknown", "unus
 def small_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     small = SmallHome(tmp_path_factory.mktemp("focus") / "it's small")
     small.deliver_all()
+    bill_of_another_account(small.folder / "landing" / "bill" / "another")
     small.run("run")
     return Home(small.folder)
+
+
+def bill_of_another_account(folder: Path) -> None:
+    """A part of the small company's machine, one of its own, and a line over the end of the month and of a day."""
+    line = {
+        **{"BillingCurrency": "USD", "BillingAccountId": "0043", "SubAccountId": "sub-43", "ChargeCategory": "Usage"},
+        **{"BillingPeriodStart": "2026-08-01T00:00:00Z", "BillingPeriodEnd": "2026-09-01T00:00:00Z"},
+        **{"ConsumedUnit": "Hours", "PricingCategory": "Standard", "RegionId": "ap-south-1", "ProviderName": "AWS"},
+        **{"ServiceCategory": "Compute", "ServiceName": "GPU cloud"},
+        "SkuPriceDetails": '{"GpuCount": 1, "InstanceType": "x1"}',
+    }
+    rows = [
+        # resource, start, end, hours, billed, effective, list and contracted cost
+        ("i-a", "2026-08-19T09:00:00Z", "2026-08-19T10:00:00Z", "0.3", "0.37", "0.31", "0.71", "0.41"),
+        ("i-a", "2026-08-19T08:00:00Z", "2026-08-19T12:00:00Z", "0", "0", "-0.13", "0", "0"),
+        ("i-b", "2026-08-19T09:00:00Z", "2026-08-19T10:00:00Z", "1", "0", "1.7", "3.1", "2.1"),
+        ("i-night", "2026-08-31T12:00:00Z", "2026-09-02T18:00:00Z", "54", "54", "27", "100", "72"),
+    ]
+    names = ("ResourceId", "ChargePeriodStart", "ChargePeriodEnd", "ConsumedQuantity")
+    names += ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
+    folder.mkdir(parents=True)
+    with open(folder / "part.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*line, *names])
+        writer.writeheader()
+        writer.writerows({**line, **dict(zip(names, row, strict=True))} for row in rows)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +113,27 @@ def published(home: Home, sql: str) -> tuple:
     with duckdb.connect(str(home.published_file), read_only=True) as connection:
         [row] = connection.execute(sql).fetchall()
     return row
+
+
+def published_sums(home: Home, sql: str) -> dict[tuple[str, ...], Decimal]:
+    """Sums of the marts by key, the last column; without those that are 0."""
+    with duckdb.connect(str(home.published_file), read_only=True) as connection:
+        return {tuple(map(str, key)): cost for *key, cost in connection.execute(sql).fetchall() if cost}
+
+
+def sums(
+    rows: list[dict[str, str]], keys: tuple[str, ...], column: str, is_meant: Callable[[dict], bool]
+) -> dict[tuple[str, ...], Decimal]:
+    """Sums of the file by key, moments as dates; without those that are 0."""
+    found: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
+    for row in rows:
+        if is_meant(row):
+            found[tuple(row[key][:10] if key in MOMENTS else row[key] for key in keys)] += Decimal(row[column])
+    return {key: cost for key, cost in found.items() if cost}
+
+
+def is_on_a_bill(row: dict[str, str]) -> bool:
+    return row["x_CostBasis"] != "metered" and row["x_IsProvisional"] == "false"
 
 
 def total(rows: list[dict[str, str]], column: str, is_meant: Callable[[dict], bool] = lambda row: True) -> Decimal:
@@ -186,6 +233,96 @@ def test_the_dollars_are_those_of_the_marts(small_home, small_rows):
     assert total(small_rows, "EffectiveCost", lambda row: row["ChargeCategory"] == "Credit") == Decimal("-1.11")
 
 
+def test_each_account_and_billing_period_is_its_invoice(small_home, small_rows):
+    key = ("BillingAccountId", "BillingPeriodStart")
+    invoices = published_sums(
+        small_home,
+        "select billing_account_id, cast(billing_period_start as date), sum(invoice_usd) "
+        "from quality.invoice_walk_monthly group by all",
+    )
+    assert {account for account, _ in invoices} == {"0042", "0043"}
+    assert sums(small_rows, key, "BilledCost", is_on_a_bill) == invoices
+    for column in ("effective_cost", "list_cost", "contracted_cost"):
+        name = {"effective_cost": "EffectiveCost", "list_cost": "ListCost", "contracted_cost": "ContractedCost"}[column]
+        assert sums(small_rows, key, name, is_on_a_bill) == published_sums(
+            small_home,
+            f"select billing_account_id, cast(billing_period_start as date), sum({column}) from core.fct_bill_lines "
+            "where line_kind != 'model_charges' group by all",
+        )
+
+
+def test_each_account_has_its_gpus_of_each_day(small_home, small_rows):
+    key = ("ChargePeriodStart", "BillingAccountId", "SubAccountId", "ResourceId")
+    for column, name in {"billed_cost_usd": "BilledCost", "list_cost_usd": "ListCost"}.items():
+        days = published_sums(
+            small_home,
+            "select days.usage_date, billing_account_id, coalesce(sub_account_id, ''), days.resource_id, "
+            f"sum(days.{column}) from core.fct_gpu_line_days as days "
+            "inner join core.fct_bill_lines as lines using (source, line_id) group by all",
+        )
+        assert len({account for _, account, _, resource in days if resource == "i-a"}) == 2
+        assert sums(small_rows, key, name, lambda row: bool(row["x_IdleState"]) and is_on_a_bill(row)) == days
+
+
+def test_each_machine_has_its_states_of_each_day(small_home, small_rows):
+    found = sums(
+        small_rows,
+        ("ChargePeriodStart", "ResourceId", "x_IdleState"),
+        "EffectiveCost",
+        lambda row: bool(row["x_IdleState"]),
+    )
+    assert found == published_sums(
+        small_home,
+        "unpivot (select usage_date, resource_id, sum(active_usd - active_without_calls_usd) as active, "
+        "sum(active_without_calls_usd) as active_without_calls, sum(loaded_idle_usd) as loaded_idle, "
+        "sum(unallocated_usd) as unallocated, sum(unknown_usd) as unknown from core.fct_gpu_hours group by all) "
+        "on columns(* exclude (usage_date, resource_id)) into name state value cost",
+    )
+    assert {resource for _, resource, state in found if state == "active"} >= {"i-a", "i-wide"}
+
+
+def test_each_task_type_has_its_calls(small_home, small_rows):
+    own = (
+        "from core.fct_call_attempts where cost_basis = 'allocated' and cost_usd is not null "
+        "group by usage_date, task_type, team"
+    )
+    key = ("ChargePeriodStart", "x_TaskType", "x_Team")
+
+    def is_of_calls(row: dict[str, str]) -> bool:
+        return row["x_CostBasis"] == "allocated" and bool(row["x_TaskType"])
+
+    for measure, column in {
+        "sum(cost_usd)": "EffectiveCost",
+        "cast(count(*) as decimal(18, 0))": "x_CallAttempts",
+        "sum(input_tokens + output_tokens)": "ConsumedQuantity",
+    }.items():
+        expected = published_sums(small_home, f"select usage_date, task_type, team, {measure} {own}")
+        assert sums(small_rows, key, column, is_of_calls) == expected
+    machines = {row["ResourceId"] for row in small_rows if is_of_calls(row)}
+    assert machines >= {"i-a", "i-wide"}
+
+
+def test_month_after_month_adds_up_to_the_line(small_home, small_rows):
+    """54 hours from noon of the month's last day: 12, 24 and 18 of them, at a list cost of 100 and at 72 contracted."""
+    august = read(export_focus(small_home, "csv", dates=(date(2026, 8, 1), date(2026, 8, 31))).path)
+    september = read(export_focus(small_home, "csv", dates=(date(2026, 9, 1), date(2026, 9, 30))).path)
+    assert sorted(map(str, august + september)) == sorted(map(str, small_rows))
+
+    def is_night(row: dict[str, str]) -> bool:
+        return row["ResourceId"] == "i-night"
+
+    for column, costs in {
+        "BilledCost": ("12", "24", "18"),
+        "EffectiveCost": ("6", "12", "9"),
+        "ListCost": ("22.222222222222", "44.444444444445", "33.333333333333"),
+        "ContractedCost": ("16", "32", "24"),
+    }.items():
+        days = sums(august + september, ("ChargePeriodStart",), column, is_night)
+        for day, cost in zip(("2026-08-31", "2026-09-01", "2026-09-02"), costs, strict=True):
+            assert abs(days[(day,)] - Decimal(cost)) < Decimal("1e-10"), (column, days)
+        assert sum(days.values()) == sum(map(Decimal, costs))
+
+
 def test_each_day_of_gpus_is_the_day_of_its_hours(small_home, small_rows):
     with duckdb.connect(str(small_home.published_file), read_only=True) as connection:
         days = connection.execute(
@@ -241,6 +378,7 @@ def by_hand(small_home, tmp_path) -> Home:
         **{"commitment_discount_id": "sp", "commitment_discount_type": "Plan", "instance_type": "p5.48xlarge"},
     }
     money = ("billed_cost_usd", "effective_cost_usd", "list_cost", "contracted_cost")
+    day_money = ("billed_cost_usd", "effective_cost_usd", "list_cost_usd", "contracted_cost_usd")
     hour = {"gpu_key": "g", "resource_id": "i-1", "purchase_mode": "committed", "team": "ml", "gpu_model": "H100-80GB"}
     parts = ("active", "loaded_idle", "unallocated", "unknown")
     call = {"source": "gateway", "team": "ml", "task_type": "chat", "sample_weight": 1, "call_kind": "llm"}
@@ -249,6 +387,11 @@ def by_hand(small_home, tmp_path) -> Home:
     def a_line(line_id: str, day: datetime, *amounts: object, **more: object) -> dict:
         dates = {"usage_date": day.date(), "charge_period_start": day, "charge_period_end": day.replace(hour=1)}
         return {**line, "line_id": line_id, **dates, **dict(zip(money, amounts, strict=True)), **more}
+
+    def a_line_day(line_id: str, day: datetime, *amounts: object, **more: object) -> dict:
+        key = {"source": "cloud", "line_id": line_id, "usage_date": day.date(), "line_kind": "gpu_usage"}
+        key |= {"resource_id": "i-1", "purchase_mode": "committed", "billed_seconds": 3600}
+        return {**key, **dict(zip(day_money, amounts, strict=True)), **more}
 
     def an_hour(day: datetime, billed: object, without_calls: object, *costs: object, **more: object) -> dict:
         states = {f"{part}_usd": cost for part, cost in zip(parts, costs, strict=True)}
@@ -264,6 +407,11 @@ def by_hand(small_home, tmp_path) -> Home:
             a_line("u", day_two, 0, Decimal("0.7"), 0, 0, line_kind="unused_commitment", resource_id=None),
             a_line("m", day_one, 5, 5, 5, 5, line_kind="model_charges", resource_id=None),
             a_line("x", day_one, None, None, 5, 5, line_kind="other", usd_per_unit=None),
+        ],
+        "core.fct_gpu_line_days": [
+            a_line_day("a", day_one, 10, 8, 12, 10),
+            a_line_day("b", day_two, 5, 4, 6, 5),
+            a_line_day("u", day_two, 0, Decimal("0.7"), 0, 0, line_kind="unused_commitment", resource_id=None),
         ],
         "core.fct_gpu_hours": [
             an_hour(day_one, 10, 1, 4, 2, 1, 1),
@@ -331,6 +479,61 @@ def test_two_days_by_hand(by_hand):
     assert (done.billed_cost_usd, done.effective_cost_usd) == (10 + 5 + 1, 8 + 4 + 1 + Decimal("0.7") + 1 + 2)
 
 
+def test_a_machine_on_two_bills_by_hand(by_hand):
+    """Day one's 8 dollars are on two bills, 6 and 2, and so is every state: of 3 for calls 2.25 and 0.75.
+
+    c1's 3.5 are 2.625 and 0.875, which is 0.375 and 0.125 more than the day's hours have. The second bill asks for 4,
+    half a dollar for each 0.25, and lists 1.
+    """
+    with duckdb.connect(str(by_hand.published_file)) as connection:
+        connection.execute("update core.fct_gpu_line_days set effective_cost_usd = 6 where line_id = 'a'")
+        for table in ("core.fct_bill_lines", "core.fct_gpu_line_days"):
+            connection.execute(f"create temp table copied as select * from {table} where line_id = 'a'")
+            connection.execute("update copied set line_id = 'other', billed_cost_usd = 4, effective_cost_usd = 2")
+            if table == "core.fct_bill_lines":
+                connection.execute("update copied set billing_account_id = 'other', billing_account_name = 'The other'")
+            else:
+                connection.execute("update copied set list_cost_usd = 1")
+            connection.execute(f"insert into {table} select * from copied")
+            connection.execute("drop table copied")
+    rows = [row for row in read(export_focus(by_hand, "csv").path) if row["ChargePeriodStart"][8:10] == "01"]
+    columns = ("BillingAccountId", "x_IdleState", "x_TaskType", "EffectiveCost", "BilledCost", "ListCost")
+    found = sorted(
+        (account, state, task, *(Decimal(cost) for cost in costs))
+        for account, state, task, *costs in ([row[column] for column in columns] for row in rows if row["x_IdleState"])
+    )
+    expected = [
+        ("acct", "active", "", "-0.375", "0", "0"),
+        ("acct", "active", "chat", "2.625", "3.75", "4.5"),
+        ("acct", "active_without_calls", "", "0.75", "1.25", "1.5"),
+        ("acct", "loaded_idle", "", "1.5", "2.5", "3"),
+        ("acct", "unallocated", "", "0.75", "1.25", "1.5"),
+        ("acct", "unknown", "", "0.75", "1.25", "1.5"),
+        ("other", "active", "", "-0.125", "0", "0"),
+        ("other", "active", "chat", "0.875", "1.5", "0.375"),
+        ("other", "active_without_calls", "", "0.25", "0.5", "0.125"),
+        ("other", "loaded_idle", "", "0.5", "1", "0.25"),
+        ("other", "unallocated", "", "0.25", "0.5", "0.125"),
+        ("other", "unknown", "", "0.25", "0.5", "0.125"),
+    ]
+    assert found == [(account, state, task, *map(Decimal, costs)) for account, state, task, *costs in expected]
+    hours = sums(rows, ("x_IdleState",), "ConsumedQuantity", lambda row: row["ConsumedUnit"] == "GPU-Hours")
+    assert hours == {
+        ("active_without_calls",): Decimal("0.0625"),
+        **dict.fromkeys([("loaded_idle",), ("unallocated",), ("unknown",)], Decimal("0.25")),
+    }
+    assert {row["BillingAccountName"] for row in rows if row["BillingAccountId"] == "other"} == {"The other"}
+
+
+def test_calls_of_a_day_without_gpus_are_on_no_machine(by_hand):
+    with duckdb.connect(str(by_hand.published_file)) as connection:
+        connection.execute("delete from core.fct_gpu_hours where usage_date = date '2026-08-01'")
+    rows = [row for row in read(export_focus(by_hand, "csv").path) if row["ChargePeriodStart"][8:10] == "01"]
+    own = [row for row in rows if row["x_CostBasis"] == "allocated"]
+    assert sorted(Decimal(row["EffectiveCost"]) for row in own) == [Decimal("-3.5"), Decimal("3.5")]
+    assert {(row["BillingAccountId"], row["ResourceId"]) for row in own} == {("self-hosted", "")}
+
+
 def test_what_rows_by_hand_say_of_themselves(by_hand):
     rows = read(export_focus(by_hand, "csv").path)
     [metered] = [row for row in rows if row["x_CostBasis"] == "metered"]
@@ -353,6 +556,11 @@ def test_what_rows_by_hand_say_of_themselves(by_hand):
         "i-1",
     )
     assert (idle["ConsumedQuantity"], idle["ConsumedUnit"]) == ("0.250000000000", "GPU-Hours")
+    called = next(row for row in rows if row["x_TaskType"] == "chat" and row["x_IdleState"] == "active")
+    assert [called[column] for column in ("ResourceId", "BillingAccountId", "SkuId", "PricingCategory")] == [
+        *("i-1", "acct", "self-hosted/llama", "Committed"),
+    ]
+    assert (called["CommitmentDiscountId"], called["ProviderName"]) == ("sp", "cloud")
     assert json.loads(idle["SkuPriceDetails"]) == {
         "GpuCount": 8,
         "InstanceType": "p5.48xlarge",
@@ -373,6 +581,10 @@ def test_a_sum_that_does_not_divide_is_kept_to_the_last_digit(by_hand):
             "update core.fct_gpu_hours set billed_cost_usd = 10.000000000001, active_usd = 3, "
             "active_without_calls_usd = 3, loaded_idle_usd = 3, unallocated_usd = 3, unknown_usd = 0, "
             "effective_cost_usd = 9 where gpu_key = 'g' and usage_date = date '2026-08-01'"
+        )
+        connection.execute(
+            "update core.fct_gpu_line_days set billed_cost_usd = 10.000000000001, effective_cost_usd = 9 "
+            "where line_id = 'a'"
         )
         connection.execute("delete from core.fct_call_attempts where cost_basis = 'allocated'")
     rows = [row for row in read(export_focus(by_hand, "csv").path) if row["ChargePeriodStart"][8:10] == "01"]
