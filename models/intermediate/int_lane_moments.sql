@@ -45,8 +45,8 @@ replica_members as (
     group by hour_at, lane_number, replica_id
 ),
 
--- the grain changes: every beginning and end within a lane and hour; what it adds to the calls in flight (in millionths),
--- to the replicas that can answer them, and to the GPUs that are held
+-- the grain changes: every beginning and end within a lane and hour; what it adds to the calls in flight (in
+-- millionths), to the replicas that can answer them, and to the GPUs that are held
 events as (
     {% for side, sign in [('from', ''), ('to', '-')] -%}
     select
