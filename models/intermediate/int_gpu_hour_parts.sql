@@ -17,6 +17,16 @@ windows as (
     where resource_id is not null and gpu_uuid is not null
 ),
 
+window_hours as (
+    select * from {{ ref('int_replica_window_hours') }}
+    where held_kind = 'resource' and {{ in_touched_dates('usage_date') }}
+),
+
+call_hours as (
+    select * from {{ ref('int_call_hours') }}
+    where {{ in_touched_dates('usage_date') }}
+),
+
 rates as (
     select * from {{ ref('int_gpu_rates') }}
 ),
@@ -39,7 +49,7 @@ resource_parts as (
     group by resource_id, hour_at, {{ part | join(', ') }}
 ),
 
-resource_hours as (
+billed_hours as (
     select
         resource_id,
         hour_at,
@@ -50,6 +60,68 @@ resource_hours as (
         max(tags) as tags
     from bill_hours
     group by resource_id, hour_at
+),
+
+watched_days as (
+    select distinct
+        resource_id,
+        usage_date
+    from sample_hours
+),
+
+logged_days as (
+    select
+        usage_date,
+        max(hour_at) as last_hour_at
+    from call_hours
+    group by usage_date
+),
+
+-- rule 12, for machines that no exporter shows on a date: after the last hour that their bill reaches, those hours count
+-- in which replicas were loaded on them, as far as the date's calls are logged
+held_hours as (
+    select
+        window_hours.held_id as resource_id,
+        window_hours.hour_at,
+        max(rates.gpu_count) as gpu_count,
+        max(rates.gpu_model) as gpu_model,
+        max(rates.region) as region,
+        max(rates.sub_account_id) as sub_account_id,
+        max(rates.tags) as tags,
+        sum({{ microseconds_between('window_hours.held_from', 'window_hours.held_to') }}) as held_microseconds
+    from window_hours
+    inner join rates
+        on window_hours.held_id = rates.resource_id and window_hours.hour_at >= rates.billed_until
+    inner join logged_days
+        on window_hours.usage_date = logged_days.usage_date and window_hours.hour_at <= logged_days.last_hour_at
+    left join watched_days
+        on window_hours.held_id = watched_days.resource_id and window_hours.usage_date = watched_days.usage_date
+    left join billed_hours
+        on window_hours.held_id = billed_hours.resource_id and window_hours.hour_at = billed_hours.hour_at
+    where watched_days.resource_id is null and billed_hours.resource_id is null and rates.gpu_count > 0
+    group by window_hours.held_id, window_hours.hour_at
+),
+
+resource_hours as (
+    select
+        resource_id,
+        hour_at,
+        gpu_count,
+        gpu_model,
+        region,
+        sub_account_id,
+        tags
+    from billed_hours
+    union all
+    select
+        resource_id,
+        hour_at,
+        gpu_count,
+        gpu_model,
+        region,
+        sub_account_id,
+        tags
+    from held_hours
 ),
 
 -- the GPUs of a machine that have a name on a date: an exporter shows them, or a replica window names them
@@ -72,7 +144,7 @@ resource_cards as (
             and date_trunc('day', resource_hours.hour_at) + interval '1' day > windows.loaded_at
 ),
 
--- for how much of a billed hour windows hold a GPU that they name
+-- for how much of an hour windows hold a GPU that they name
 held_cards as (
     select
         resource_hours.resource_id,
@@ -91,7 +163,7 @@ held_cards as (
     group by resource_hours.resource_id, resource_hours.hour_at, split_part(windows.gpu_uuid, '/', 1)
 ),
 
--- the GPUs of a billed hour: those seen in it first, then those held in it, then those known on the same day
+-- the GPUs of an hour: those seen in it first, then those held in it, then those known on the same day
 ranked_cards as (
     select
         resource_hours.resource_id,
@@ -120,7 +192,7 @@ ranked_cards as (
             and resource_cards.card_uuid = held_cards.card_uuid
 ),
 
--- the grain changes: one row per resource, hour and billed GPU
+-- the grain changes: one row per resource, hour and GPU
 slot_numbers as (
     select
         resource_id,
@@ -183,14 +255,42 @@ billed as (
     ) }}
 ),
 
--- rule 12: a GPU seen after the last hour that its bill reaches costs what it cost last
+-- rule 12: a GPU after the last hour that its bill reaches costs what it cost last, for as long as samples show it, or
+-- its machine is held
 unbilled as (
     select
+        sample_hours.card_uuid as gpu_key,
         sample_hours.card_uuid,
+        row_number() over (
+            partition by sample_hours.resource_id, sample_hours.hour_at
+            order by sample_hours.card_uuid
+        ) as slot,
         sample_hours.resource_id,
-        sample_hours.usage_date,
         sample_hours.hour_at,
-        sample_hours.present_microseconds,
+        'samples' as hour_method,
+        sample_hours.present_microseconds
+    from sample_hours
+    inner join rates
+        on sample_hours.resource_id = rates.resource_id and sample_hours.hour_at >= rates.billed_until
+    left join billed_hours
+        on sample_hours.resource_id = billed_hours.resource_id and sample_hours.hour_at = billed_hours.hour_at
+    where billed_hours.resource_id is null
+    union all
+    select
+        slots.gpu_key,
+        slots.card_uuid,
+        slots.slot,
+        slots.resource_id,
+        slots.hour_at,
+        'windows' as hour_method,
+        held_hours.held_microseconds as present_microseconds
+    from held_hours
+    inner join slots on held_hours.resource_id = slots.resource_id and held_hours.hour_at = slots.hour_at
+),
+
+estimated as (
+    select
+        unbilled.*,
         rates.purchase_mode,
         rates.billing_currency,
         rates.gpu_model,
@@ -199,30 +299,25 @@ unbilled as (
         rates.tags,
         rates.own_usd_per_unit,
         {{ from_money_units(integer_divide(
-            '2 * ' ~ to_money_units('rates.rate_cost') ~ ' * sample_hours.present_microseconds'
-            ~ ' + rates.rate_microseconds',
+            '2 * ' ~ to_money_units('rates.rate_cost') ~ ' * unbilled.present_microseconds + rates.rate_microseconds',
             '2 * rates.rate_microseconds'
         )) }} as estimated_cost
-    from sample_hours
-    inner join rates
-        on sample_hours.resource_id = rates.resource_id and sample_hours.hour_at >= rates.billed_until
-    left join resource_hours
-        on sample_hours.resource_id = resource_hours.resource_id and sample_hours.hour_at = resource_hours.hour_at
-    where resource_hours.resource_id is null
+    from unbilled
+    inner join rates on unbilled.resource_id = rates.resource_id
 ),
 
 provisional as (
     select
-        unbilled.*,
+        estimated.*,
         case
-            when unbilled.billing_currency = 'USD' then unbilled.estimated_cost
+            when estimated.billing_currency = 'USD' then estimated.estimated_cost
             else {{ convert_money(
-                'unbilled.estimated_cost', 'coalesce(unbilled.own_usd_per_unit, fx_rates.usd_per_unit)'
+                'estimated.estimated_cost', 'coalesce(estimated.own_usd_per_unit, fx_rates.usd_per_unit)'
             ) }}
         end as estimated_cost_usd
-    from unbilled
+    from estimated
     left join fx_rates
-        on unbilled.billing_currency = fx_rates.currency and unbilled.usage_date = fx_rates.rate_day
+        on estimated.billing_currency = fx_rates.currency and cast(estimated.hour_at as date) = fx_rates.rate_day
 ),
 
 parts as (
@@ -245,12 +340,9 @@ parts as (
     from billed
     union all
     select
-        card_uuid as gpu_key,
+        gpu_key,
         card_uuid,
-        row_number() over (
-            partition by resource_id, hour_at, purchase_mode, billing_currency
-            order by card_uuid
-        ) as slot,
+        slot,
         resource_id,
         hour_at,
         purchase_mode,
@@ -258,7 +350,7 @@ parts as (
         cast(null as string) as billing_account_id,
         cast(null as timestamp) as billing_period_start,
         billing_currency,
-        'samples' as hour_method,
+        hour_method,
         gpu_model,
         region,
         sub_account_id,

@@ -73,6 +73,7 @@ select
     latest.purchase_mode,
     latest.billing_currency,
     latest.gpu_model,
+    latest.gpu_count,
     coalesce(latest.region_id, latest.region_name) as region,
     latest.sub_account_id,
     latest.tags,
