@@ -68,6 +68,7 @@ class Contract:
         date_columns: (start, end) columns whose UTC dates a row overlaps; ``()`` for undated contracts.
         partitioned: whether files are hive-partitioned by ``usage_date`` (the date of the start column).
         non_negative: columns in which a negative number quarantines the row.
+        positive: columns in which 0 does so too.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Contract:
     date_columns: tuple[str, ...] = ()
     partitioned: bool = False
     non_negative: tuple[str, ...] = ()
+    positive: tuple[str, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:
@@ -179,12 +181,12 @@ LLM_CALLS = Contract(
     non_negative=(
         *TOKEN_BUCKETS,
         *_OTHER_UNITS,
-        "sample_weight",
         "prefix_tokens",
         "context_tokens",
         "tool_call_count",
         "reported_cost",
     ),
+    positive=("sample_weight",),
 )
 
 TASKS = Contract(

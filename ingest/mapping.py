@@ -29,7 +29,7 @@ from ingest.reading import PLACE_COLUMNS, Head, Options, Reader, identifier, lit
 from ingest.rows import COUNTED, Extract
 
 NAME = "mapping"
-VERSION = 1
+VERSION = 2
 DELIVERY = "file"
 REPLACES_PERIOD = False
 

@@ -392,6 +392,13 @@ class Reader:
                 found.append((path, line, f"not a row of this table ({reason})", length or 0))
         return found
 
+    def mixes_line_ends(self) -> bool:
+        """Whether a CSV file has both kinds of line end, so that DuckDB refuses it, or joins some of its rows.
+
+        False once the files are repaired.
+        """
+        return not self._repaired and any(head.kind == "csv" and _has_both_line_ends(head.path) for head in self.heads)
+
     def take_truncated(self) -> list[tuple[Path, int, str, int]]:
         """Files that end too early, told once: (file, last line read, reason, 0) each."""
         found = [(path, line, reason, 0) for path, line, reason in self.truncated]
@@ -524,10 +531,10 @@ class Reader:
         return {}
 
     def repair(self) -> bool:
-        """Make readable copies of files that DuckDB refused; return whether there was anything to repair.
+        """Make readable copies of files that DuckDB refused or cut wrongly; return whether there was any.
 
         A truncated gzip keeps every line before the break; bytes that are not UTF-8 are replaced; Windows line ends
-        become plain ones, as DuckDB's strict CSV reader refuses a file that mixes them and its lenient one joins rows.
+        become plain ones.
         """
         if self._repaired:
             return False
@@ -605,6 +612,18 @@ def _copy_as_utf8(source: Path, target: Path) -> tuple[bool, int, int]:
             replaced += text.count(_REPLACEMENT) - rest.count(_REPLACEMENT)
             out.write(text)
     return complete, lines, replaced
+
+
+def _has_both_line_ends(path: Path) -> bool:
+    has_windows, has_plain, cut = False, False, b""
+    for chunk in _decompressed(path):
+        if chunk is None or (has_windows and has_plain):
+            break
+        text = cut + chunk
+        windows = text.count(b"\r\n")
+        has_windows, has_plain = has_windows or windows > 0, has_plain or text.count(b"\n") > windows
+        cut = b"\r" if chunk.endswith(b"\r") else b""
+    return has_windows and has_plain
 
 
 def _decompressed(source: Path, chunk_bytes: int = 1 << 20) -> Iterator[bytes | None]:

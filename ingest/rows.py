@@ -28,7 +28,10 @@ _GOOD = "_skip is null and _problem is null and not _is_blank"
 
 
 class NeedsContent(Exception):
-    """Some rows have no id or no place of their own: the delivery must be read again with its records' text at hand."""
+    """The delivery must be read again, more carefully.
+
+    Some rows have no id or no place of their own, so that their records' text is needed, or lines were joined.
+    """
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ def load(
     columns, rows = _candidates(extract, contract, source)
     connection.execute(f"create or replace table {table} as\n{rows}")
     rejects = [*reader.rejects()[rejects_before:], *reader.take_truncated()]
+    if rejects and reader.mixes_line_ends():
+        raise NeedsContent
     tallies = _tally(connection, table, contract, columns, batches, rejects)
     lacking = {
         batch
@@ -313,6 +318,9 @@ def _rule_problems(contract: Contract, final: dict[str, str], hashed_id: str | N
     for name in contract.non_negative:
         if name in final:
             yield name, "negative", f"{final[name]} < 0"
+    for name in contract.positive:
+        if name in final:
+            yield name, "not above 0", f"{final[name]} <= 0"
     for start, end in _ORDERED.get(contract.name, ()):
         if start in final and end in final:
             yield end, f"before {start}", f"{final[end]} < {final[start]}"

@@ -357,10 +357,21 @@ group_days as (
     group by usage_date
 ),
 
+-- the grain changes: the teams that own a machine on a day are one row, as the row is about the team of the call
 called_days as (
-    select * exclude (team, running_units)
+    select
+        * exclude (
+            team, running_units, state_units, state_seconds, shared_units, state_running, state_total, units,
+            effective_usd, billed_usd, list_usd, contracted_usd, used_gpu_hours
+        ),
+        cast(sum(units) as hugeint) as units,
+        cast(sum(billed_usd) as decimal(38, 12)) as billed_usd,
+        cast(sum(list_usd) as decimal(38, 12)) as list_usd,
+        cast(sum(contracted_usd) as decimal(38, 12)) as contracted_usd
     from gpu_days
-    where state = 'called' and (units != 0 or billed_usd != 0)
+    where state = 'called'
+    group by all
+    having sum(units) != 0 or sum(billed_usd) != 0
 ),
 
 -- what the GPUs of a day have for calls, by machine and place on a bill; calls of a day without any are on no machine

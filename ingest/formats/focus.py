@@ -33,7 +33,7 @@ from ingest.reading import Head, Reader, identifier, literal
 from ingest.rows import Extract
 
 NAME = "focus"
-VERSION = 2
+VERSION = 3
 CONTRACTS = ("bill_lines",)
 DELIVERY = "folder"
 REPLACES_PERIOD = True

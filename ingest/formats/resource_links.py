@@ -10,7 +10,7 @@ from ingest.reading import Head, Reader, identifier
 from ingest.rows import Extract
 
 NAME = "resource_links"
-VERSION = 2
+VERSION = 3
 CONTRACTS = ("resource_links",)
 DELIVERY = "file"
 REPLACES_PERIOD = False

@@ -1,7 +1,8 @@
 {#-
     A row's part of its group's amount by weight, in whole units, rounded down: for groups of very many rows, where exact
-    division takes longer than everything else. Exact to the unit up to about 1e15 units (1,000 USD in units of 1e-12),
-    above it to some 1e-15 of the amount. The caller gives one row what the parts leave over, so that they add up.
+    division takes longer than everything else. Within a unit up to about 1e15 units (1,000 USD in units of 1e-12), above it
+    within some 1e-15 of the amount, up to 9e18 units. The caller gives one row what the parts leave over, so that they
+    add up.
 
     units       the group's amount in whole units, the same in every row; null stays null
     weight      the row's weight, a whole number

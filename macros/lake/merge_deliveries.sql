@@ -16,7 +16,7 @@
     {%- set qualified = 'samples.' ~ columns | join(', samples.') -%}
     {%- set pairs = [] -%}
     {%- for column in columns -%}
-        {%- do pairs.append('samples.' ~ column ~ ' = repeated.' ~ column) -%}
+        {%- do pairs.append('samples.' ~ column ~ ' is not distinct from repeated.' ~ column) -%}
     {%- endfor -%}
     {%- set matches = pairs | join(' and ') -%}
     (

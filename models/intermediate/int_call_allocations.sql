@@ -280,7 +280,7 @@ parted as (
     from weighed_calls
 ),
 
--- what rounding left, less than a unit a call
+-- what rounding left: of the order of a unit a call
 lane_rests as (
     select
         hour_at,

@@ -99,16 +99,24 @@ counted as (
         hour_at,
         lane_number,
         microsecond,
-        cast(sum(calls) over lane as double) / 1000000 as calls_in_flight,
+        sum(calls) over lane as call_millionths,
         greatest(cast(sum(replicas) over lane as bigint), 1) as replicas_up,
         cast(sum(gpus) over lane as bigint) as gpus_held,
-        lead(microsecond) over lane - microsecond as microseconds
+        lead(microsecond) over (partition by hour_at, lane_number order by microsecond) - microsecond as microseconds
     from moments
     window lane as (
         partition by hour_at, lane_number
         order by microsecond
         rows between unbounded preceding and current row
     )
+),
+
+-- a row that stands for less than a call is in flight as one
+in_flight as (
+    select
+        *,
+        greatest(cast(call_millionths as double) / 1000000, 1) as calls_in_flight
+    from counted
 ),
 
 -- so many calls keep at most so many replicas busy; they share them evenly. A call that waits for a server to load
@@ -119,18 +127,18 @@ segments as (
         lane_number,
         microsecond,
         case
-            when calls_in_flight > 0
+            when call_millionths > 0
                 then cast(round(microseconds * least(calls_in_flight, replicas_up) / replicas_up) as bigint)
             else 0
         end as busy,
         case
-            when calls_in_flight > 0 and gpus_held > 0
+            when call_millionths > 0 and gpus_held > 0
                 then cast(round(
-                    microseconds * least(calls_in_flight, replicas_up) / calls_in_flight * 1000000
+                    microseconds * least(calls_in_flight, replicas_up) / call_millionths * 1000000 * 1000000
                 ) as bigint)
             else 0
         end as share
-    from counted
+    from in_flight
 )
 
 -- the integral up to each moment: what is in flight or held gets the difference between its end and its beginning

@@ -89,9 +89,10 @@ lane_calls as (
     select
         lane_pools.hour_at,
         lane_pools.lane_number,
-        sum(
+        -- whole numbers, as sums of doubles would depend on the order of the rows
+        sum(cast(round(
             (call_hours.to_microsecond - call_hours.from_microsecond) * (call_hours.weight_millionths / 1000000)
-        ) as call_microseconds
+        ) as bigint)) as call_microseconds
     from lane_pools
     inner join call_hours on lane_pools.hour_at = call_hours.hour_at and lane_pools.pool_id = call_hours.pool_id
     group by lane_pools.hour_at, lane_pools.lane_number

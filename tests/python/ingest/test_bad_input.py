@@ -261,6 +261,24 @@ def test_csv_that_mixes_line_ends(tmp_path, lake_rows, pack):
     assert sorted((line, column) for _, line, column, _ in found) == [(4, None), (5, "outcome"), (6, None)]
 
 
+@both_sizes
+@pytest.mark.parametrize(
+    ("header_end", "first_end", "last_end"),
+    [("\r\n", "\r\n", "\n"), ("\n", "\n", "\r\n"), ("\r\n", "\n", "\n")],
+)
+def test_csv_that_mixes_line_ends_after_a_quoted_column(tmp_path, lake_rows, header_end, first_end, last_end):
+    lines = [f"task_id,outcome{header_end}"]
+    lines += [f't{number},"success"{first_end}' for number in range(1, 4)]
+    lines += [f't{number},"failure"{last_end}' for number in range(4, 7)]
+    path = tmp_path / "tasks.csv"
+    path.write_bytes("".join(lines).encode())
+
+    result = bring(tmp_path, path, "tasks")
+
+    assert (result.rows_read, result.rows_loaded, result.rows_quarantined) == (6, 6, 0)
+    assert lake_rows("tasks", "task_id") == [(f"t{number}",) for number in range(1, 7)]
+
+
 def test_csv_rows_with_too_many_and_too_few_columns(tmp_path, lake_rows):
     path = write_lines(
         tmp_path / "tasks.csv",

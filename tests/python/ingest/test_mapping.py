@@ -497,3 +497,15 @@ def test_exact_money_from_a_csv(mapped):
     )
     found = mapped(text, [{"id": "1", "bill_day": "2026-08-01", "cents": "123.78912"}], "amount, cost_date")
     assert found == [(Decimal("1.2378912"), date(2026, 8, 1))]
+
+
+def test_a_row_that_stands_for_no_call_is_quarantined(tmp_path, lake_rows):
+    rows = [
+        {"id": str(number), "begun": "2026-08-01", "weight": weight} for number, weight in enumerate(("0", "-1", "0.5"))
+    ]
+    path = write_json_lines(tmp_path / "in.jsonl", rows)
+    result = bring(tmp_path, path, "mapping", mapping_path=mapping_file(tmp_path, CALLS + "  sample_weight: weight\n"))
+
+    assert (result.rows_loaded, result.rows_quarantined) == (1, 2)
+    assert lake_rows("quarantined_rows", "column_name, reason") == [("sample_weight", "not above 0")] * 2
+    assert lake_rows("llm_calls", "sample_weight") == [(Decimal("0.5"),)]
