@@ -365,9 +365,11 @@ called_days as (
             effective_usd, billed_usd, list_usd, contracted_usd, used_gpu_hours
         ),
         cast(sum(units) as hugeint) as units,
+        cast(sum(effective_usd) as decimal(38, 12)) as effective_usd,
         cast(sum(billed_usd) as decimal(38, 12)) as billed_usd,
         cast(sum(list_usd) as decimal(38, 12)) as list_usd,
-        cast(sum(contracted_usd) as decimal(38, 12)) as contracted_usd
+        cast(sum(contracted_usd) as decimal(38, 12)) as contracted_usd,
+        cast(sum(used_gpu_hours) as decimal(38, 12)) as used_gpu_hours
     from gpu_days
     where state = 'called'
     group by all

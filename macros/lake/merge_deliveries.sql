@@ -7,16 +7,18 @@
     contract   name of a lake contract that is partitioned by usage_date
     key        columns that name what was sampled, and when
     values     the columns to merge
+    nullable   columns of the key that may be null; null is a name like another
 
     merge_deliveries('gpu_samples', ['gpu_uuid', 'sampled_at'], ['gpu_util', 'power_watts'])
 -#}
-{% macro merge_deliveries(contract, key, values) -%}
+{% macro merge_deliveries(contract, key, values, nullable=[]) -%}
     {%- set columns = key + ['usage_date'] -%}
     {%- set names = columns | join(', ') -%}
     {%- set qualified = 'samples.' ~ columns | join(', samples.') -%}
     {%- set pairs = [] -%}
     {%- for column in columns -%}
-        {%- do pairs.append('samples.' ~ column ~ ' is not distinct from repeated.' ~ column) -%}
+        {%- set is_same = ' is not distinct from ' if column in nullable else ' = ' -%}
+        {%- do pairs.append('samples.' ~ column ~ is_same ~ 'repeated.' ~ column) -%}
     {%- endfor -%}
     {%- set matches = pairs | join(' and ') -%}
     (

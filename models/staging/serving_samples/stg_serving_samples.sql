@@ -5,7 +5,9 @@
 ] -%}
 
 with merged as (
-    select * from {{ merge_deliveries('serving_samples', ['replica_id', 'model', 'sampled_at'], values) }}
+    select * from {{ merge_deliveries(
+        'serving_samples', ['replica_id', 'model', 'sampled_at'], values, nullable=['model']
+    ) }}
 )
 
 -- one row per replica, model and moment

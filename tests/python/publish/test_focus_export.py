@@ -302,6 +302,17 @@ def test_each_task_type_has_its_calls(small_home, small_rows):
     assert machines >= {"i-a", "i-wide"}
 
 
+def test_a_group_of_calls_is_one_row_a_machine_and_place(small_rows):
+    told_by = (
+        *("ChargePeriodStart", "ResourceId", "BillingAccountId", "SubAccountId", "InvoiceId", "BillingPeriodStart"),
+        *("PricingCategory", "CommitmentDiscountId", "RegionId", "SkuPriceId", "ConsumedUnit", "x_Team", "x_TaskType"),
+        *("x_IsProvisional", "x_Model", "ChargeDescription"),
+    )
+    keys = [tuple(row[name] for name in told_by) for row in small_rows if row["x_CostBasis"] == "allocated"]
+    assert keys
+    assert len(keys) == len(set(keys))
+
+
 def test_month_after_month_adds_up_to_the_line(small_home, small_rows):
     """54 hours from noon of the month's last day: 12, 24 and 18 of them, at a list cost of 100 and at 72 contracted."""
     august = read(export_focus(small_home, "csv", dates=(date(2026, 8, 1), date(2026, 8, 31))).path)
