@@ -77,8 +77,8 @@ logged_days as (
     group by usage_date
 ),
 
--- rule 12, for machines that no exporter shows on a date: after the last hour that their bill reaches, those hours count
--- in which replicas were loaded on them, as far as the date's calls are logged
+-- rule 12, for machines that no exporter shows on a date: after the last hour that their bill reaches, those hours
+-- count in which replicas were loaded on them, as far as the date's calls are logged
 held_hours as (
     select
         window_hours.held_id as resource_id,

@@ -17,6 +17,8 @@ from tests.python.random_company import DAY, HOUR, SAMPLE_SECONDS, Call, Company
 
 Pool = tuple[str, str]
 MICRO = timedelta(microseconds=1)
+TINY = Fraction(1, 1_000)
+"""Makes of round, which rounds halves to even, one that rounds them up."""
 
 
 @dataclass
@@ -66,9 +68,9 @@ class Brute:
     """Costs of a company's calls.
 
     Attributes:
-        costs: call id -> cost; calls that no billed GPU answers are not in it.
+        costs: call id -> cost of all the calls that a row stands for; calls that no billed GPU answers are not in it.
         idle_shares: call id -> its share of idle dollars.
-        unweighed: ids of calls that do not tell how long they took, where others beside them do.
+        unweighed: ids of calls that do not tell how long they took, where others beside them do, on each of their GPUs.
         idle_by_group: (group, date) -> idle dollars of the GPUs on which calls cost something.
     """
 
@@ -96,13 +98,17 @@ class Brute:
                 lane_costs[hour.hour_at, pools] += usd
                 lane_gpus[hour.hour_at.date(), hour.resource_id, hour.gpu_key][hour.hour_at, pools] += usd
         call_costs: dict[tuple, Fraction] = defaultdict(Fraction)
+        weighed = set()
         for (hour_at, pools), usd in lane_costs.items():
             got = shares[hour_at, pools]
             if any(got.values()):
                 self.unweighed |= got.keys() & self._untimed_calls
+            else:
+                weighed |= got.keys()
             for call_id, weight in _normal(got, self._calls).items():
                 self.costs[call_id] = self.costs.get(call_id, Fraction(0)) + usd * weight
                 call_costs[hour_at, pools, call_id] += usd * weight
+        self.unweighed -= weighed
         self._share_idle(lane_gpus, call_costs)
 
     @cached_property
@@ -236,9 +242,9 @@ class Brute:
     def _links(self) -> list[Link]:
         """Names of machines count from the date on which a bill first has the machine."""
         first = {}
-        for hour in self.hours:
-            day = hour.hour_at.replace(hour=0)
-            first[hour.resource_id] = min(first.get(hour.resource_id, day), day)
+        for line in (*self.company.lines["hourly"], *self.company.lines["wide"]):
+            day = line["charge_period_start"].replace(hour=0, minute=0, second=0, microsecond=0)
+            first[line["resource_id"]] = min(first.get(line["resource_id"], day), day)
         return [
             replace(link, valid_from=max(link.valid_from, first[link.resource_id]))
             for link in self.company.links
@@ -296,9 +302,11 @@ class Brute:
                 min(part.start for part in of) <= start and end <= max(part.end for part in of) for of in spans.values()
             )
             servers = max(up, 1)
-            seconds = Fraction((end - start) // MICRO, 1_000_000) * min(len(calls), servers)
-            for call_id in calls:
-                shares[call_id] += seconds / len(calls)
+            weights = {call_id: self._calls[call_id].weight for call_id in calls}
+            in_flight = sum(weights.values())
+            seconds = Fraction((end - start) // MICRO, 1_000_000) * min(max(in_flight, Fraction(1)), servers)
+            for call_id, weight in weights.items():
+                shares[call_id] += seconds * weight / in_flight
             for part in held:
                 part.busy += seconds / servers
         return shares
@@ -409,11 +417,11 @@ def _normal(shares: dict[str, Fraction], calls: dict[str, Call]) -> dict[str, Fr
     """Parts of a whole: by time; where none has time by tokens, output twice; else alike."""
     if not any(shares.values()):
         shares = {
-            call_id: Fraction(call.uncached_input_tokens + 2 * call.output_tokens)
+            call_id: Fraction(round((call.uncached_input_tokens + 2 * call.output_tokens) * call.weight + TINY))
             for call_id, call in ((call_id, calls[call_id]) for call_id in shares)
         }
     if not any(shares.values()):
-        shares = dict.fromkeys(shares, Fraction(1))
+        shares = {call_id: calls[call_id].weight for call_id in shares}
     total = sum(shares.values())
     return {call_id: share / total for call_id, share in shares.items()}
 

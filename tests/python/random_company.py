@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
@@ -36,7 +38,7 @@ MAPPINGS = {
         "llm_calls",
         (
             "call_id started_at ended_at provider model replica_id api_base deployment_id uncached_input_tokens "
-            "cache_read_tokens output_tokens"
+            "cache_read_tokens output_tokens sample_weight"
         ),
     ),
     "bills": (
@@ -93,7 +95,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Call:
-    """A call; ``group`` is None for one that a vendor meters."""
+    """A call; ``group`` is None for one that a vendor meters. A row of a sampled log stands for several."""
 
     call_id: str
     group: str | None
@@ -105,6 +107,12 @@ class Call:
     uncached_input_tokens: int
     cache_read_tokens: int
     output_tokens: int
+    sample_weight: Decimal = Decimal(1)
+
+    @property
+    def weight(self) -> Fraction:
+        """The calls that it stands for."""
+        return Fraction(self.sample_weight)
 
 
 @dataclass
@@ -278,6 +286,7 @@ def _call(company: Company, chance: Random, group: str, kind: str, replicas: lis
     moments = [company.start + timedelta(minutes=chance.randrange(3 * 1440)) for _ in range(4)]
     moments += [company.start + DAY - timedelta(minutes=2), company.start + timedelta(minutes=1)]
     silent_days = {day for day in range(3) if chance.random() < 0.5}
+    sample_weights = ("1", "1", "2.5", "10", "0.5") if chance.random() < 0.4 else ("1",)
     for number in range(40):
         # hundredths of 6 ms divide evenly by up to three replicas
         started = chance.choice(moments) + timedelta(milliseconds=6 * chance.randrange(-50_000, 150_000))
@@ -298,6 +307,7 @@ def _call(company: Company, chance: Random, group: str, kind: str, replicas: lis
             Call(
                 f"{group}-{number}", group, started, ended, replica, address, deployment,
                 tokens, chance.randrange(0, tokens + 1), chance.choice((0, chance.randrange(0, 900))),
+                Decimal(chance.choice(sample_weights)),
             )
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date
+from decimal import Decimal
 from fractions import Fraction
 
 import duckdb
@@ -19,7 +20,7 @@ COMPANIES = {
     # London's clock goes forward on the second day
     "spring": (1, date(2026, 3, 28)),
     # a month ends after the second day
-    "summer": (2, date(2026, 8, 30)),
+    "summer": (5, date(2026, 8, 30)),
 }
 STATES = ("active", "loaded_idle", "unallocated", "unknown")
 
@@ -70,6 +71,7 @@ def test_the_companies_hold_the_cases_that_are_hard(built):
     assert any(part.start > hour.hour_at for hour in called for part in hour.parts.values()), "loaded within an hour"
     own = [call for call in built.company.calls if brute.costs.get(call.call_id)]
     assert any(call.ended_at is None for call in own), "calls that do not tell their end"
+    assert {1, 2.5, 10, 0.5} == {float(call.weight) for call in own}, "rows of sampled logs"
     assert any(call.ended_at and call.ended_at.date() > call.started_at.date() for call in own), "over midnight"
     assert {name for call in own for name, value in vars(call).items() if value is not None} >= {
         "replica_id", "api_base", "deployment_id"
@@ -124,9 +126,11 @@ def test_allocated_and_active_without_calls_are_active(built):
     assert all(active == without_calls + allocated for active, without_calls, allocated in rows)
     assert sum(allocated for *_, allocated in rows) > 0
     [(by_attempt,)] = built.warehouse.execute(
-        "select sum(cost_usd) from core.fct_call_attempts where cost_basis = 'allocated'"
+        "select sum(cost_usd * cast(sample_weight as decimal(10, 6))) from core.fct_call_attempts "
+        "where cost_basis = 'allocated'"
     ).fetchall()
-    assert by_attempt == sum(allocated for *_, allocated in rows)
+    # a row of a sampled log has its own share, rounded
+    assert by_attempt == pytest.approx(sum(allocated for *_, allocated in rows), abs=Decimal("1e-8"))
 
 
 def test_each_gpu_hour_is_in_the_states_that_brute_force_finds(built):
@@ -167,9 +171,10 @@ def test_each_call_costs_what_brute_force_finds(built):
         if expected is None:
             assert reason in ("no_gpu_for_call", "gpu_not_billed")
             continue
-        assert abs(Fraction(cost) - expected) < 1e-9, call
+        assert abs(Fraction(cost) - expected / call.weight) < 1e-9, call
         # a millionth of a cent: idle dollars may be a thousand times those of a call, rounded as it is
-        assert abs(Fraction(loaded) - expected - built.brute.idle_shares[call.call_id]) < 1e-8, call
+        loaded_truth = (expected + built.brute.idle_shares[call.call_id]) / call.weight
+        assert abs(Fraction(loaded) - loaded_truth) < 1e-8, call
 
 
 def test_nothing_costs_less_than_nothing_unless_it_is_refunded(built):

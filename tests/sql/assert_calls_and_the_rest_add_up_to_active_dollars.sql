@@ -1,6 +1,6 @@
 -- By day of the GPU-hours: what calls were given and what no call explains are the active dollars, to the last 1e-12
 -- USD, and no more idle dollars are on calls than there are. By call: the fact has what the hours of the call add up
--- to, or no cost, where one of them has none; a call of a sampled log carries its own share only.
+-- to, or no cost, where one of them has no exchange rate; a call of a sampled log carries its own share only.
 with gpu_hours as (
     select
         usage_date,
@@ -28,7 +28,7 @@ calls as (
         call_id,
         attempt_number,
         call_date,
-        case when count(*) = count(cost_usd) then sum(cost_usd) end as cost_usd
+        case when count(case when not is_unweighed then 1 end) = count(cost_usd) then sum(cost_usd) end as cost_usd
     from {{ ref('int_call_allocations') }}
     where {{ in_tested_dates('call_date') }}
     group by source, call_id, attempt_number, call_date

@@ -44,11 +44,12 @@ allocated as (
         attempt_number,
         call_date,
         min(allocation_grain) as allocation_grain,
-        -- a call of which one hour has no cost has none
-        case when count(*) = count(cost_usd) then sum(cost_usd) end as cost_usd,
+        -- a call has a cost where it can be weighed: elsewhere those beside it have all; without a rate it has none at all
+        case when count(case when not is_unweighed then 1 end) = count(cost_usd) then sum(cost_usd) end as cost_usd,
         sum(coalesce(idle_share_usd, 0)) as idle_share_usd,
-        case when count(*) = count(energy_kwh) then sum(energy_kwh) end as energy_kwh,
-        bool_or(is_unweighed) as is_unweighed,
+        case when count(case when not is_unweighed then 1 end) = count(energy_kwh) then sum(energy_kwh) end
+            as energy_kwh,
+        bool_and(is_unweighed) as is_unweighed,
         bool_or(is_provisional) as is_provisional
     from allocations
     group by source, call_id, attempt_number, call_date
