@@ -44,7 +44,7 @@ allocated as (
         attempt_number,
         call_date,
         min(allocation_grain) as allocation_grain,
-        -- a call has a cost where it can be weighed: elsewhere those beside it have all; without a rate it has none at all
+        -- a call costs what it can be weighed for, as elsewhere those beside it have all; without a rate it has no cost
         case when count(case when not is_unweighed then 1 end) = count(cost_usd) then sum(cost_usd) end as cost_usd,
         sum(coalesce(idle_share_usd, 0)) as idle_share_usd,
         case when count(case when not is_unweighed then 1 end) = count(energy_kwh) then sum(energy_kwh) end
