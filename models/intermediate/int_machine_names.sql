@@ -28,7 +28,7 @@ gpu_links as (
 ),
 
 -- every name of a machine: what stands in a call's URL, whole or the host alone, and its deployment
-names as (
+told_names as (
     {% for kind, column in [
         ('address', 'address'), ('host', 'host'), ('host', 'hostname'), ('host', 'node_name'),
         ('deployment', 'deployment_id'),
@@ -42,8 +42,21 @@ names as (
         valid_to
     from gpu_links
     where {{ column }} is not null and valid_from < valid_to
-    {{ 'union' if not loop.last }}
+    {{ 'union all' if not loop.last }}
     {% endfor -%}
+),
+
+-- several links may tell the same name from the same day on
+names as (
+    select
+        name_kind,
+        machine_name,
+        resource_id,
+        card_uuid,
+        valid_from,
+        max(valid_to) as valid_to
+    from told_names
+    group by name_kind, machine_name, resource_id, card_uuid, valid_from
 ),
 
 -- a machine's name goes to the one that got it last; a deployment is on all of its machines
