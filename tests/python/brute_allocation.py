@@ -97,7 +97,7 @@ class Brute:
             for pools, usd in self._split_gpu(hour, shares):
                 lane_costs[hour.hour_at, pools] += usd
                 lane_gpus[hour.hour_at.date(), hour.resource_id, hour.gpu_key][hour.hour_at, pools] += usd
-        call_costs: dict[tuple, Fraction] = defaultdict(Fraction)
+        call_weights: dict[tuple, Fraction] = {}
         weighed = set()
         for (hour_at, pools), usd in lane_costs.items():
             got = shares[hour_at, pools]
@@ -107,9 +107,9 @@ class Brute:
                 weighed |= got.keys()
             for call_id, weight in _normal(got, self._calls).items():
                 self.costs[call_id] = self.costs.get(call_id, Fraction(0)) + usd * weight
-                call_costs[hour_at, pools, call_id] += usd * weight
+                call_weights[hour_at, pools, call_id] = weight
         self.unweighed -= weighed
-        self._share_idle(lane_gpus, call_costs)
+        self._share_idle(lane_gpus, call_weights)
 
     @cached_property
     def _calls(self) -> dict[str, Call]:
@@ -389,8 +389,8 @@ class Brute:
         for part, weight in zip(called, weights, strict=True):
             yield part.lane, hour.called_usd * weight / (sum(weights) or 1)
 
-    def _share_idle(self, lane_gpus: dict, call_costs: dict) -> None:
-        """A GPU's idle dollars of a day go to its lanes and hours of that day, and to calls, by what each cost."""
+    def _share_idle(self, lane_gpus: dict, call_weights: dict) -> None:
+        """A GPU's idle dollars of a day go to its lanes and hours of that day by what each cost, then as costs do."""
         idle = defaultdict(Fraction)
         for hour in self.hours:
             key = (hour.hour_at.date(), hour.resource_id, hour.gpu_key)
@@ -401,12 +401,8 @@ class Brute:
             for lane, weight in weights.items():
                 if weight:
                     lane_idle[lane] += idle[key] * weight / sum(weights.values())
-        sums = defaultdict(Fraction)
-        for (*lane, _), usd in call_costs.items():
-            sums[tuple(lane)] += max(usd, Fraction(0))
-        for (*lane, call_id), usd in call_costs.items():
-            if usd > 0:
-                self.idle_shares[call_id] += lane_idle[tuple(lane)] * usd / sums[tuple(lane)]
+        for (*lane, call_id), weight in call_weights.items():
+            self.idle_shares[call_id] += lane_idle[tuple(lane)] * weight
 
 
 def _names(call: Call) -> tuple:
