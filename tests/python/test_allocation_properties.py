@@ -202,6 +202,23 @@ def test_calls_never_carry_more_idle_than_there_is(built):
     assert all(Fraction(share) <= idle[group, day] for group, day, share in kept)
 
 
+def test_sharing_by_tokens_and_idle_alike_loses_nothing(tmp_path):
+    company = random_company(4, date(2026, 8, 30), GROUPS)
+    home = deliver(company, tmp_path / "home")
+    with (home.root / "pertask.yml").open("a", encoding="utf-8") as file:
+        file.write("allocation: {weights: tokens, output_token_weight: 4, idle: even, gpu_share_of_node_ratio: 0.7}\n")
+    ingest_sources(home)
+    # the models' own tests say whether dollars are lost
+    build(home)
+    with duckdb.connect(str(home.warehouse_file), read_only=True) as warehouse:
+        [(by_tokens, idle)] = warehouse.execute(
+            "select count(*) filter (where cost_usd = token_share_usd), sum(idle_share_usd) "
+            "from intermediate.int_call_allocations where cost_usd > 0"
+        ).fetchall()
+    assert by_tokens > 100
+    assert idle > 0
+
+
 def test_a_metered_call_is_never_allocated(built):
     [(metered, allocated)] = built.warehouse.execute(
         """
