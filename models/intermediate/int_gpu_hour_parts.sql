@@ -103,6 +103,7 @@ held_hours as (
 ),
 
 resource_hours as (
+    {% for hours in ['billed_hours', 'held_hours'] -%}
     select
         resource_id,
         hour_at,
@@ -111,17 +112,9 @@ resource_hours as (
         region,
         sub_account_id,
         tags
-    from billed_hours
-    union all
-    select
-        resource_id,
-        hour_at,
-        gpu_count,
-        gpu_model,
-        region,
-        sub_account_id,
-        tags
-    from held_hours
+    from {{ hours }}
+    {{ 'union all' if not loop.last }}
+    {% endfor -%}
 ),
 
 -- the GPUs of a machine that have a name on a date: an exporter shows them, or a replica window names them

@@ -1,12 +1,5 @@
 {{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
 
-{%- set sums = [
-    'present_microseconds', 'active_microseconds', 'loaded_idle_microseconds', 'unallocated_microseconds',
-    'engine_microseconds', 'sm_active_microseconds', 'sm_sampled_microseconds', 'tensor_active_microseconds',
-    'tensor_sampled_microseconds', 'dram_active_microseconds', 'dram_sampled_microseconds',
-    'power_sampled_microseconds', 'energy_microwatt_hours', 'active_energy_microwatt_hours',
-] %}
-
 with slice_hours as (
     select * from {{ ref('int_gpu_slice_hours') }}
     where {{ in_touched_dates('usage_date') }}
@@ -49,7 +42,7 @@ select
     max(gpu_model) as gpu_model,
     max(fb_used_bytes) as fb_used_bytes,
     max(card_weight) as card_weight
-    {%- for name in sums %},
+    {%- for name in sample_sums() %},
     cast(sum({{ name }} * slice_weight) as bigint) as {{ name }} {%- endfor %}
 from counted
 group by usage_date, hour_at, card_uuid, resource_id, namespace

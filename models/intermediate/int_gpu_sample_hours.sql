@@ -1,12 +1,5 @@
 {{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
 
-{%- set sums = [
-    'present_microseconds', 'active_microseconds', 'loaded_idle_microseconds', 'unallocated_microseconds',
-    'engine_microseconds', 'sm_active_microseconds', 'sm_sampled_microseconds', 'tensor_active_microseconds',
-    'tensor_sampled_microseconds', 'dram_active_microseconds', 'dram_sampled_microseconds',
-    'power_sampled_microseconds', 'energy_microwatt_hours', 'active_energy_microwatt_hours',
-] %}
-
 with namespace_hours as (
     select * from {{ ref('int_gpu_namespace_hours') }}
     where {{ in_touched_dates('usage_date') }}
@@ -34,7 +27,7 @@ card_hours as (
         min(hostname) as hostname,
         max(gpu_model) as gpu_model,
         max(fb_used_bytes) as fb_used_bytes
-        {%- for name in sums %},
+        {%- for name in sample_sums() %},
         cast(
             {{ integer_divide('sum(' ~ name ~ ')', 'max(card_weight)') }} as bigint
         ) as {{ name }} {%- endfor %}

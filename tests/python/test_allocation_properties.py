@@ -125,12 +125,18 @@ def test_allocated_and_active_without_calls_are_active(built):
     assert len(rows) >= 3
     assert all(active == without_calls + allocated for active, without_calls, allocated in rows)
     assert sum(allocated for *_, allocated in rows) > 0
-    [(by_attempt,)] = built.warehouse.execute(
-        "select sum(cost_usd * cast(sample_weight as decimal(10, 6))) from core.fct_call_attempts "
-        "where cost_basis = 'allocated'"
+    by_call = built.warehouse.execute(
+        """
+        with calls as (select call_id, sum(cost_usd) as allocated from intermediate.int_call_allocations group by all)
+        select sample_weight, cost_usd, allocated
+        from core.fct_call_attempts left join calls using (call_id)
+        where cost_basis = 'allocated'
+        """
     ).fetchall()
-    # a row of a sampled log has its own share, rounded
-    assert by_attempt == pytest.approx(sum(allocated for *_, allocated in rows), abs=Decimal("1e-8"))
+    assert sum(allocated for *_, allocated in by_call) == sum(allocated for *_, allocated in rows)
+    assert all(cost == allocated for weight, cost, allocated in by_call if weight == 1)
+    # a row of a sampled log has its own share, rounded to 1e-12
+    assert all(abs(cost * weight - allocated) <= weight * Decimal("5e-13") for weight, cost, allocated in by_call)
 
 
 def test_each_gpu_hour_is_in_the_states_that_brute_force_finds(built):

@@ -43,7 +43,7 @@ def validator() -> Path:
             check=False,
         )
         if done.returncode:
-            pytest.skip(f"{' '.join(PACKAGES)} cannot be installed here: {done.stderr.strip()[-300:]}")
+            pytest.fail(f"{' '.join(PACKAGES)} cannot be installed here: {done.stderr.strip()[-300:]}")
         (cache / "complete").touch()
     return cache
 
