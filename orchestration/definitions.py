@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
-from orchestration.defs.dbt.assets import snapshot_asset, warehouse_assets
+from orchestration.defs.dbt.assets import days_asset, snapshot_asset, warehouse_assets
 from orchestration.defs.ingest.assets import lake_assets, landing_specs
+from orchestration.defs.ingest.sensors import landing_sensor
 from orchestration.defs.publish.assets import publication_asset
+from orchestration.defs.run.resources import writer_resource
+from orchestration.defs.run.schedules import schedules
 from orchestration.lib import builds
 from pertask.config import load_config
 from pertask.home import Home
@@ -29,18 +32,20 @@ def graph(home: Home) -> dg.Definitions:
     ingest = lake_assets(home, config)
     snapshot = snapshot_asset(home, manifest)
     warehouse = warehouse_assets(home, manifest)
-    publication = publication_asset(home, manifest)
+    days = days_asset(home)
+    publication = publication_asset(home, manifest, config)
     steps = {
         "ingest": dg.AssetSelection.assets(ingest),
-        "build": dg.AssetSelection.assets(snapshot, warehouse),
+        "build": dg.AssetSelection.assets(snapshot, warehouse, days),
         "publish": dg.AssetSelection.assets(publication),
     }
-    jobs = {
-        "run": steps["ingest"] | steps["build"] | steps["publish"],
-        **{f"run_{name}": selection for name, selection in steps.items()},
-    }
+    run = dg.define_asset_job("run", steps["ingest"] | steps["build"] | steps["publish"])
+    parts = [dg.define_asset_job(f"run_{name}", selection) for name, selection in steps.items()]
     return dg.Definitions(
-        assets=[*landing_specs(config), ingest, snapshot, warehouse, publication],
-        jobs=[dg.define_asset_job(name, selection) for name, selection in jobs.items()],
+        assets=[*landing_specs(config), ingest, snapshot, warehouse, days, publication],
+        jobs=[run, *parts],
+        schedules=schedules(run, config.schedule),
+        sensors=[landing_sensor(home, run)],
+        resources={"writer": writer_resource(home)},
         executor=dg.in_process_executor,
     )

@@ -163,9 +163,15 @@ def build(full_refresh: bool, first: date | None, last: date | None) -> None:
 
 
 @cli.command()
-def publish() -> None:
-    """Write the marts of the last good build into published/pertask.duckdb, which replaces the last one whole."""
-    sys.exit(_run_graph(_home(), ("publish",)))
+@click.option("--rollback", is_flag=True, help="Put the publication before the current one in its place instead.")
+def publish(rollback: bool) -> None:
+    """Write the marts of the last good build into published/pertask.duckdb, which replaces the last one whole.
+
+    With --rollback the publication before the current one is put back, and the withdrawn build is not published again
+    by itself: the next run publishes what it builds anew, and pertask publish without --rollback takes it back.
+    """
+    home = _home()
+    sys.exit(_roll_back(home) if rollback else _run_graph(home, ("publish",)))
 
 
 @cli.command()
@@ -441,25 +447,47 @@ def _run_graph(home: Home, steps: tuple[str, ...], **options: Any) -> int:
             result = execute(home, steps, say=screen.say, on_delivery=screen.delivery, **options)
         except problems as error:
             raise _Refusal(str(error), FAILED) from error
+    outcome = result.outcome
     report_deliveries(screen, result.ingest_results)
-    for warning in result.warnings:
+    for warning in outcome.warnings:
         screen.say(f"warning: {warning}")
-    if not result.succeeded:
-        for failure in result.failed_checks:
+    if not outcome.succeeded:
+        for failure in outcome.failed_checks:
             click.echo(f"check failed: {failure}", err=True)
-        click.echo(result.message, err=True)
+        click.echo(outcome.message, err=True)
         stays = "The last publication stays as it was." if home.published_file.exists() else "Nothing was published."
         click.echo(stays, err=True)
         return FAILED
     if "build" in steps:
-        screen.say("build: every check passed" + (", with the warnings above" if result.warnings else ""))
+        screen.say("build: every check passed" + (", with the warnings above" if outcome.warnings else ""))
     return _end(config, result.ingest_results)
+
+
+def _roll_back(home: Home) -> int:
+    from orchestration.lib.locks import HomeInUse, hold
+    from publish.publication import PublishError, roll_back, withdrawn_build
+
+    try:
+        with hold(home):
+            publication = roll_back(home)
+    except (HomeInUse, PublishError) as error:
+        raise _Refusal(str(error), FAILED) from error
+    click.echo(
+        f"published again: build {publication.build_id} of {publication.published_at:%Y-%m-%d %H:%M} UTC, "
+        f"{publication.mart_count} marts, {publication.row_count:,} rows"
+    )
+    click.echo(
+        f"withdrawn: build {withdrawn_build(home)}. The next run publishes what it builds anew; pertask publish takes "
+        "this one back."
+    )
+    return 0
 
 
 def _graph() -> tuple[Callable[..., Any], tuple[type[Exception], ...]]:
     """The graph's entry, and the errors of it that people can mend. Dagster takes seconds to import."""
     from orchestration.lib.builds import BuildError
-    from orchestration.lib.runs import HomeInUse, execute
+    from orchestration.lib.locks import HomeInUse
+    from orchestration.lib.runs import execute
     from publish.publication import PublishError
 
     return execute, (HomeInUse, BuildError, PublishError)

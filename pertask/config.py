@@ -10,7 +10,7 @@ import sys
 import zoneinfo
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,6 +29,8 @@ __all__ = [
     "Config",
     "ConfigError",
     "Limits",
+    "Publishing",
+    "Schedule",
     "Source",
     "TokenConvention",
     "Undelivered",
@@ -87,6 +89,8 @@ class Source(_Model):
         time_zone: IANA zone of times that carry no offset.
         token_convention: what the token totals contain, where the source differs from its format.
         precedence: which source a call is costed from that stands in two; 1 goes first.
+        stale_after_hours: how old its last delivery and its newest event may be before it counts as stale; nobody
+            waits for a source that does not say.
     """
 
     path: Text
@@ -96,6 +100,7 @@ class Source(_Model):
     delivered_at: datetime | None = None
     token_convention: TokenConvention | None = None
     precedence: Annotated[int, Field(strict=True, ge=1)] | None = None
+    stale_after_hours: Annotated[int, Field(strict=True, ge=1)] | None = None
 
     @field_validator("format")
     @classmethod
@@ -194,6 +199,45 @@ class Allocation(_Model):
         }
 
 
+class Schedule(_Model):
+    """When the graph runs by itself.
+
+    Attributes:
+        daily_at: time of day (UTC) of the daily run, HH:MM.
+        open_bill_days: how many days after a month's end its bill may still change; the weekly run recomputes the
+            months that are open.
+    """
+
+    daily_at: Annotated[str, Field(strict=True, min_length=1)] = "02:15"
+    open_bill_days: Annotated[int, Field(strict=True, ge=0, le=180)] = 10
+
+    @field_validator("daily_at")
+    @classmethod
+    def _is_a_time(cls, value: str) -> str:
+        try:
+            time.fromisoformat(value)
+        except ValueError:
+            raise _problem(
+                f'{value!r} is no time of day. Write it as "02:15", in quotation marks; it is UTC.'
+            ) from None
+        return value
+
+    def cron(self, days: str) -> str:
+        """Cron expression of the daily time on some days of the week, such as ``1-6``."""
+        moment = time.fromisoformat(self.daily_at)
+        return f"{moment.minute} {moment.hour} * * {days}"
+
+
+class Publishing(_Model):
+    """What becomes of publications.
+
+    Attributes:
+        keep: how many to keep, the current one included; ``pertask publish --rollback`` goes back to the one before.
+    """
+
+    keep: Annotated[int, Field(strict=True, ge=1, le=1000)] = 7
+
+
 @dataclass(frozen=True)
 class Undelivered:
     """A configured source whose path holds no file yet."""
@@ -208,6 +252,8 @@ class Config(_Model):
     sources: Annotated[dict[Text, Source], BeforeValidator(_absent_is_empty)] = {}
     allocation: Annotated[Allocation, BeforeValidator(_absent_is_empty)] = Allocation()
     limits: Annotated[Limits, BeforeValidator(_absent_is_empty)] = Limits()
+    schedule: Annotated[Schedule, BeforeValidator(_absent_is_empty)] = Schedule()
+    publication: Annotated[Publishing, BeforeValidator(_absent_is_empty)] = Publishing()
 
     def requests(self, home: Home) -> list[IngestRequest]:
         """What to ingest, in the order of the file; a source that has delivered nothing yet is left out.
@@ -306,6 +352,8 @@ def _keys_at(loc: tuple) -> list[str]:
     model: type[BaseModel] = {
         "allocation": Allocation,
         "limits": Limits,
+        "publication": Publishing,
+        "schedule": Schedule,
         "sources": TokenConvention if "token_convention" in loc[2:] else Source,
     }.get(loc[0] if loc else "", Config)
     return list(model.model_fields)

@@ -1,4 +1,4 @@
-"""Dagster's UI on this machine, over the home's own history of runs."""
+"""Dagster's UI and daemon on this machine, over the home's own history of runs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,8 @@ import os
 import subprocess
 import sys
 
+from orchestration.lib.instance import prepare_dagster
 from pertask.home import Home
-
-_SETTINGS = "telemetry:\n  enabled: false\n"
-
-
-def prepare_dagster(home: Home) -> None:
-    """Make Dagster's folder with telemetry off; settings that are there already are kept."""
-    home.dagster.mkdir(parents=True, exist_ok=True)
-    settings = home.dagster / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text(_SETTINGS, encoding="utf-8")
 
 
 def serve(home: Home) -> int:

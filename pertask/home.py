@@ -79,6 +79,11 @@ class Home:
         return self.warehouse / "dagster"
 
     @property
+    def last_run_file(self) -> Path:
+        """What became of the last run of the graph."""
+        return self.warehouse / "last_run.json"
+
+    @property
     def published(self) -> Path:
         """What readers open."""
         return self.root / "published"
@@ -87,3 +92,8 @@ class Home:
     def published_file(self) -> Path:
         """The published marts, replaced whole by each publication."""
         return self.published / "pertask.duckdb"
+
+    @property
+    def publication_history(self) -> Path:
+        """Earlier publications, to go back to."""
+        return self.published / "history"

@@ -53,6 +53,17 @@ allocation:
 # A run ends with exit code 3 when more of its new rows than this share were quarantined (0 to 1).
 limits:
   quarantined_ratio: 0.01
+
+# When the graph runs by itself, once Dagster's services are up (docs/operate.md).
+schedule:
+  # Time of day, UTC. On Sundays the run also recomputes the months whose bill may still change, and tests every date.
+  daily_at: "02:15"
+  # How many days after a month's end its bill may still change.
+  open_bill_days: 10
+
+publication:
+  # How many publications to keep, the current one included, for `pertask publish --rollback`.
+  keep: 7
 """
 
 

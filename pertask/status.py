@@ -5,6 +5,7 @@ It reads the ledger, the quarantine and the published file, and writes nothing.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from pertask.errors import QueryError
 from pertask.home import Home
 from pertask.query import connect
 from pertask.screen import print_table
+from publish.publication import history, withdrawn_build
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,6 +42,7 @@ def print_status(home: Home, console: Console) -> None:
     _print_deliveries(console, batches)
     _print_sources(console, batches, [absent.source for absent in config.undelivered(home)])
     _print_quarantine(console, home, batches)
+    _print_last_run(console, home)
     _print_publication(console, home, batches)
 
 
@@ -170,6 +173,23 @@ def _quarantine_reasons(lake: Path, batches: list[Batch]) -> list[tuple]:
     return rows
 
 
+def _print_last_run(console: Console, home: Home) -> None:
+    """What became of the last run, and what failed in it."""
+    if not home.last_run_file.exists():
+        return
+    run = json.loads(home.last_run_file.read_bytes())
+    ended_at = datetime.fromisoformat(run["ended_at"])
+    if run["succeeded"]:
+        _head(console, f"Last run: {_moment(ended_at)} UTC, every check passed")
+    else:
+        _head(console, f"Last run: {_moment(ended_at)} UTC, FAILED, so it published nothing")
+        console.print(Text(f"  {run['message']}"))
+    for check in run["failed_checks"]:
+        console.print(Text(f"  check failed: {check}"))
+    for warning in run["warnings"]:
+        console.print(Text(f"  warning: {warning}"))
+
+
 def _print_publication(console: Console, home: Home, batches: list[Batch]) -> None:
     try:
         connection = connect(home)
@@ -185,7 +205,13 @@ def _print_publication(console: Console, home: Home, batches: list[Batch]) -> No
             _head(console, "Publication: by another version of pertask; pertask publish replaces it")
         for published_at, build_id, built_at, mart_count, row_count in facts:
             _head(console, f"Publication: {_moment(published_at)} UTC, build {build_id}")
-            console.print(f"  {mart_count} marts, {row_count:,} rows")
+            console.print(f"  {mart_count} marts, {row_count:,} rows, as of {_moment(built_at)} UTC")
+            withdrawn = withdrawn_build(home)
+            if withdrawn:
+                console.print(f"  build {withdrawn} is withdrawn; pertask publish takes it back.")
+            earlier = history(home)
+            if earlier:
+                console.print(f"  earlier publications kept: {len(earlier)}; pertask publish --rollback goes back one.")
             later = sum(batch.committed_at.replace(tzinfo=None) > built_at for batch in batches)
             if later:
                 console.print(f"  deliveries since its build: {later:,}; pertask run publishes them.")

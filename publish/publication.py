@@ -7,6 +7,9 @@ Storage version v1.x keeps it readable for older drivers.
 Besides the marts the file holds ``main.publication``, one row: when it was published, from which build and which
 deliveries. It travels inside the file so that the two cannot disagree, and stands outside the marts' schemas because
 it tells of the run and not of the data.
+
+The publications before it stay in published/history/, and ``roll_back`` puts the newest of them in its place. The build
+that is withdrawn so is not published again by itself; the next build is.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,10 +92,14 @@ class Publication:
     row_count: int
 
 
-def publish(home: Home) -> Publication:
+def publish(home: Home, *, keep: int = 1) -> Publication:
     """Publish the public marts of the last successful build; the caller has made sure that every check passed.
 
     Publications of one home wait for each other.
+
+    Args:
+        home: the home.
+        keep: how many publications to keep, this one included.
 
     Raises:
         PublishError: nothing was built yet, a mart is missing, the warehouse is in use, or the disk refuses.
@@ -110,14 +118,103 @@ def publish(home: Home) -> Publication:
             try:
                 publication = _write(home, marts, scratch)
                 _sync(scratch)
+                _keep_in_history(home, publication.build_id)
                 os.replace(scratch, home.published_file)
+                _withdrawn_file(home).unlink(missing_ok=True)
                 _sync(home.published)
             finally:
                 for leftover in home.published.glob(f"{scratch.name}*"):
                     leftover.unlink()
+            for old in history(home)[max(keep - 1, 0) :]:
+                old.unlink(missing_ok=True)
     except (OSError, duckdb.Error) as error:
         raise PublishError(f"nothing was published, and the last publication stays: {error}") from error
     return publication
+
+
+def history(home: Home) -> list[Path]:
+    """The publications before the current one, newest first."""
+    return sorted(home.publication_history.glob("*.duckdb"), reverse=True)
+
+
+def roll_back(home: Home) -> Publication:
+    """Put the publication before the current one in its place, whole; the current one's build is withdrawn.
+
+    Raises:
+        PublishError: there is no earlier publication, or the disk refuses.
+    """
+    try:
+        home.published.mkdir(parents=True, exist_ok=True)
+        with _only_one(home.published):
+            earlier = history(home)
+            current = read_publication(home.published_file)
+            if not earlier:
+                raise PublishError(f"{home.publication_history}: there is no earlier publication to go back to.")
+            publication = read_publication(earlier[0])
+            if publication is None:
+                raise PublishError(f"{earlier[0]}: cannot be read. Delete it to go back to the one before it.")
+            if current:
+                # before the file moves: a process that dies in between has withdrawn what it still publishes, and a
+                # second rollback finishes the work
+                _withdrawn_file(home).write_text(current.build_id, encoding="ascii")
+            os.replace(earlier[0], home.published_file)
+            _sync(home.published)
+            return publication
+    except OSError as error:
+        raise PublishError(f"nothing was rolled back, and the last publication stays: {error}") from error
+
+
+def is_current(home: Home, build_id: str | None) -> bool:
+    """Whether a build needs no publishing: it is what readers have, or somebody withdrew it."""
+    withdrawn = _withdrawn_file(home)
+    if withdrawn.exists() and withdrawn.read_text(encoding="ascii") == build_id:
+        return True
+    publication = read_publication(home.published_file)
+    return publication is not None and publication.build_id == build_id
+
+
+def withdrawn_build(home: Home) -> str | None:
+    """The build that was rolled back from and is not published again by itself; None when there is none."""
+    withdrawn = _withdrawn_file(home)
+    return withdrawn.read_text(encoding="ascii") if withdrawn.exists() else None
+
+
+def read_publication(path: Path) -> Publication | None:
+    """What a published file says of itself; None where there is no file, or none that this version can read."""
+    import duckdb
+
+    if not path.exists():
+        return None
+    columns = ", ".join(field.name for field in fields(Publication))
+    try:
+        # attached, since connecting would hand out the file of that name that this process may have open already
+        with contextlib.closing(duckdb.connect()) as connection:
+            connection.execute(f"attach {literal(path)} as published (read_only)")
+            [facts] = connection.execute(f"select {columns} from published.main.publication").fetchall()
+    except (duckdb.Error, ValueError):
+        return None
+    return Publication(*facts)
+
+
+def _keep_in_history(home: Home, build_id: str) -> None:
+    """Keep the current publication under a name of its own, unless it is of the build that replaces it."""
+    current = read_publication(home.published_file)
+    if current is None or current.build_id in (build_id, withdrawn_build(home)):
+        return
+    home.publication_history.mkdir(exist_ok=True)
+    kept = home.publication_history / f"{current.published_at:%Y%m%dT%H%M%S}-{current.build_id}.duckdb"
+    if kept.exists():
+        return
+    try:
+        # a second name of the same file: the replacement takes the first one away
+        os.link(home.published_file, kept)
+    except OSError:
+        # not every file system has second names
+        shutil.copyfile(home.published_file, kept)
+
+
+def _withdrawn_file(home: Home) -> Path:
+    return home.published / ".withdrawn"
 
 
 def public_marts(manifest_path: Path) -> list[Mart]:

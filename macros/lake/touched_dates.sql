@@ -61,13 +61,13 @@
 
 {#-
     A condition for tests: only the dates that this build recomputed, so that a day's run costs the same on a month of
-    history as on years; every row on a full refresh.
+    history as on years; every row on a full refresh and where the run asks for it (`test_everything`).
 
     in_tested_dates('usage_date')  ->  usage_date in (select usage_date from intermediate.int_touched_dates)
 -#}
 {% macro in_tested_dates(expression) -%}
     {%- set relation = ref('int_touched_dates') -%}
-    {%- if should_full_refresh() -%}
+    {%- if should_full_refresh() or var('test_everything') -%}
         true
     {%- else -%}
         {{ expression }} in (select usage_date from {{ relation }})

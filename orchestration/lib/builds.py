@@ -47,6 +47,7 @@ class Build:
         reason: why it is a full refresh, for people; empty when it is not.
         batches_changed: deliveries that came, went or were read another way since the last successful build.
         causes: edited seeds and company files, and requested dates.
+        tests_everything: whether every date is tested, not only those that are recomputed.
     """
 
     build_id: str
@@ -54,6 +55,7 @@ class Build:
     reason: str
     batches_changed: int
     causes: tuple[str, ...]
+    tests_everything: bool = False
 
     @property
     def is_needed(self) -> bool:
@@ -61,13 +63,20 @@ class Build:
         return self.full_refresh or self.batches_changed > 0 or bool(self.causes)
 
 
-def prepare(home: Home, *, full_refresh: bool = False, dates: tuple[date, date] | None = None) -> Build:
+def prepare(
+    home: Home,
+    *,
+    full_refresh: bool = False,
+    dates: tuple[date, date] | None = None,
+    tests_everything: bool = False,
+) -> Build:
     """Write the snapshot that the next dbt run reads.
 
     Args:
         home: the home to build.
         full_refresh: recompute everything.
         dates: first and last date to recompute besides what changed.
+        tests_everything: test every date and not only those that are recomputed.
 
     Raises:
         LakeError: the lake contradicts its ledger.
@@ -99,10 +108,10 @@ def prepare(home: Home, *, full_refresh: bool = False, dates: tuple[date, date] 
     )
     (home.snapshot / _HASH_FILE).write_text(code_hash, encoding="ascii")
     (home.snapshot / _VARIABLES_FILE).write_text(variables, encoding="ascii")
-    unfinished.write_text(info.build_id, encoding="ascii")
     causes = (*info.reasons, *(["the last build did not finish"] if was_unfinished and not reason else []))
-    build = Build(info.build_id, bool(reason), reason, info.batches_changed, causes)
+    build = Build(info.build_id, bool(reason), reason, info.batches_changed, causes, tests_everything)
     if build.is_needed:
+        unfinished.write_text(info.build_id, encoding="ascii")
         # Results of an earlier run must not be taken for this one's.
         _results_file(home).unlink(missing_ok=True)
     (home.snapshot / _BUILD_FILE).write_text(json.dumps(asdict(build)), encoding="utf-8")
@@ -116,9 +125,14 @@ def prepared(home: Home) -> Build:
 
 
 def accept(home: Home) -> None:
-    """Remember the build that just succeeded: what changes from here on is told against it."""
+    """Remember the build that just succeeded: what changes from here on is told against it.
+
+    Where nothing changed, the marts are still those of the build before, and so is their name.
+    """
     from ingest.snapshot import accept_snapshot
 
+    if not prepared(home).is_needed:
+        return
     accept_snapshot(home.snapshot, home.last_snapshot)
     _unfinished_file(home).unlink(missing_ok=True)
 
@@ -138,11 +152,43 @@ def check_finished(home: Home) -> None:
         )
 
 
-def arguments(home: Home, *, full_refresh: bool) -> list[str]:
+def arguments(home: Home, *, full_refresh: bool, tests_everything: bool = False) -> list[str]:
     """What dbt is called with: models, seeds and their tests in order; a failed test holds back what comes after."""
-    variables = (home.snapshot / _VARIABLES_FILE).read_text(encoding="ascii")
+    variables = json.loads((home.snapshot / _VARIABLES_FILE).read_bytes())
+    if tests_everything:
+        variables["test_everything"] = True
     extra = ["--full-refresh"] if full_refresh else []
-    return ["build", "--exclude-resource-type", "unit_test", "--vars", variables, *extra]
+    return ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(variables), *extra]
+
+
+def recomputed_dates(home: Home) -> list[date]:
+    """The UTC days that the last dbt run recomputed, in order."""
+    import duckdb
+
+    with duckdb.connect(str(home.warehouse_file), read_only=True) as connection:
+        rows = connection.execute(
+            "select usage_date from intermediate.int_touched_dates where usage_date is not null order by usage_date"
+        ).fetchall()
+    return [usage_date for (usage_date,) in rows]
+
+
+def last_build_id(home: Home) -> str | None:
+    """The name of the last successful build; None when there is none."""
+    import pyarrow.parquet as pq
+
+    path = home.last_snapshot / "meta.parquet"
+    return pq.read_table(path, columns=["build_id"]).column(0)[0].as_py() if path.exists() else None
+
+
+def first_date(home: Home) -> date | None:
+    """The first UTC day that the last successful build read rows of; None where there is none."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    path = home.last_snapshot / "files.parquet"
+    if not path.exists():
+        return None
+    return pc.min(pq.read_table(path, columns=["usage_date"]).column(0)).as_py()
 
 
 def environment(home: Home) -> dict[str, str]:

@@ -8,24 +8,37 @@ import dagster as dg
 
 from orchestration.lib import builds
 from orchestration.lib.progress import PROGRESS
+from pertask.config import Config
 from pertask.home import Home
 from publish.publication import public_marts, publish
 
 PUBLICATION_KEY = dg.AssetKey(["published", "pertask"])
 
 
-def publication_asset(home: Home, manifest_path: Path) -> dg.AssetsDefinition:
+def publication_asset(home: Home, manifest_path: Path, config: Config) -> dg.AssetsDefinition:
     """The published DuckDB file, replaced whole."""
     marts = [dg.AssetKey([mart.schema, mart.table]) for mart in public_marts(manifest_path)]
 
-    @dg.asset(key=PUBLICATION_KEY, deps=marts, group_name="published", kinds={"duckdb"}, pool="duckdb")
+    @dg.asset(
+        key=PUBLICATION_KEY,
+        deps=marts,
+        group_name="published",
+        kinds={"duckdb"},
+        pool="duckdb",
+        required_resource_keys={"writer"},
+    )
     def publication() -> dg.MaterializeResult:
         """The public marts as tables of one file, which readers open and nobody writes."""
         builds.check_finished(home)
-        published = publish(home)
+        published = publish(home, keep=config.publication.keep)
         PROGRESS.say(f"published {published.mart_count} marts, {published.row_count:,} rows: {home.published_file}")
         return dg.MaterializeResult(
-            metadata={"path": str(home.published_file), "rows": published.row_count, "marts": published.mart_count}
+            metadata={
+                "path": str(home.published_file),
+                "build_id": published.build_id,
+                "rows": published.row_count,
+                "marts": published.mart_count,
+            }
         )
 
     return publication

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -19,7 +20,8 @@ from pertask.home import Home
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(tmp_path_factory.mktemp("home"))
     home.config_file.write_text(
-        "sources:\n  gateway: {path: landing/gateway, format: litellm_spend_logs}\n  bill: {path: landing/bill}\n",
+        "sources:\n  gateway: {path: landing/gateway, format: litellm_spend_logs, stale_after_hours: 30}\n"
+        "  bill: {path: landing/bill}\n",
         encoding="utf-8",
     )
     return home
@@ -31,6 +33,10 @@ def definitions(home: Home) -> dg.Definitions:
     return graph(home)
 
 
+def keys_of_the_lake() -> set[dg.AssetKey]:
+    return {dg.AssetKey(["lake", name]) for name in CONTRACTS}
+
+
 def keys(*paths: str) -> set[dg.AssetKey]:
     return {dg.AssetKey(path.split("/")) for path in paths}
 
@@ -38,6 +44,36 @@ def keys(*paths: str) -> set[dg.AssetKey]:
 def test_the_graph_loads(definitions: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(definitions)
     assert {job.name for job in definitions.jobs} == {"run", "run_ingest", "run_build", "run_publish"}
+    assert {schedule.name for schedule in definitions.schedules} == {"daily", "weekly"}
+    assert {sensor.name for sensor in definitions.sensors} == {"landing"}
+
+
+def test_writers_share_a_pool_and_the_lock(definitions: dg.Definitions) -> None:
+    nodes = definitions.resolve_asset_graph().assets_defs
+    pools = {asset.op.name: asset.op.pool for asset in nodes if asset.is_executable}
+    assert pools == {
+        "ingest": "lake",
+        "snapshot": "duckdb",
+        "warehouse": "duckdb",
+        "warehouse__days": None,
+        "published__pertask": "duckdb",
+    }
+    for asset in nodes:
+        if asset.is_executable and asset.op.pool == "duckdb":
+            assert "writer" in asset.required_resource_keys
+
+
+def test_ingest_is_tried_again_with_growing_pauses(definitions: dg.Definitions) -> None:
+    [ingest] = [asset for asset in definitions.resolve_asset_graph().assets_defs if asset.keys == keys_of_the_lake()]
+    policy = ingest.op.retry_policy
+    assert (policy.max_retries, policy.backoff) == (3, dg.Backoff.EXPONENTIAL)
+
+
+def test_a_source_that_says_so_has_a_freshness_policy(definitions: dg.Definitions) -> None:
+    assets = definitions.resolve_asset_graph()
+    policy = assets.get(dg.AssetKey(["landing", "gateway"])).freshness_policy
+    assert policy.fail_window.to_timedelta() == timedelta(hours=30)
+    assert assets.get(dg.AssetKey(["landing", "bill"])).freshness_policy is None
 
 
 def test_every_arrow_is_an_asset(definitions: dg.Definitions) -> None:
@@ -46,6 +82,7 @@ def test_every_arrow_is_an_asset(definitions: dg.Definitions) -> None:
     assert keys(*(f"lake/{name}" for name in CONTRACTS)) <= found
     assert keys("snapshot/files", "snapshot/company_teams", "intermediate/int_touched_dates") <= found
     assert keys("core/fct_call_attempts", "core/fct_gpu_hours", "quality/findings") <= found
+    assert keys("warehouse/days") <= found
 
 
 def test_the_arrows_lead_from_the_files_to_the_publication(definitions: dg.Definitions) -> None:
@@ -82,7 +119,7 @@ def test_the_jobs_are_the_commands(definitions: dg.Definitions) -> None:
         for name in ("run", "run_ingest", "run_build", "run_publish")
     }
     assert steps["run_ingest"] == {"ingest"}
-    assert steps["run_build"] == {"snapshot", "warehouse"}
+    assert steps["run_build"] == {"snapshot", "warehouse", "warehouse__days"}
     assert steps["run_publish"] == {"published__pertask"}
     assert steps["run"] == steps["run_ingest"] | steps["run_build"] | steps["run_publish"]
 

@@ -1,31 +1,28 @@
-"""Runs of the whole graph: what a failed check leaves alone, and that there is one writer at a time."""
+"""Runs of the whole graph: failed checks, runs with nothing new, partitions, rollback, a run that dies."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import pytest
 
-from orchestration.lib.runs import HomeInUse, _only_one
+from orchestration.definitions import graph
+from orchestration.lib import builds
+from orchestration.lib.instance import open_instance
 from pertask.home import Home
 from tests.python.homes import SmallHome
 
 REPOSITORY = Path(__file__).parents[3]
 PARTS = ("analysis", "ingest", "macros", "models", "orchestration", "pertask", "publish", "seeds", "tests/sql")
-
-
-def test_a_home_has_one_writer_at_a_time(tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    with _only_one(home), pytest.raises(HomeInUse, match=f"process {os.getpid()} is running"), _only_one(home):
-        pass
-    with _only_one(home):
-        assert (home.warehouse / "lock").read_text() == str(os.getpid())
 
 
 def copy_of_the_project(folder: Path) -> Path:
@@ -67,6 +64,10 @@ def test_a_failed_check_leaves_the_last_publication_and_says_why(tmp_path: Path)
     assert "The last publication stays" in done.stderr
     assert hashlib.sha256(home.published_file.read_bytes()).hexdigest() == published
 
+    status = pertask(project, home.root, "status").stdout
+    assert "FAILED, so it published nothing" in status
+    assert "check failed: assert_nothing_costs_anything" in status
+
     done = pertask(project, home.root, "publish")
     assert done.returncode == 1
     assert "the last build did not succeed" in done.stderr
@@ -81,3 +82,91 @@ def test_a_failed_check_leaves_the_last_publication_and_says_why(tmp_path: Path)
     # who held the old file open still reads the old rows
     assert reader.execute(days).fetchone() == (1,)
     reader.close()
+
+
+def test_what_did_not_change_is_not_published_again_and_what_was_withdrawn_stays_so(published: SmallHome) -> None:
+    home = Home(published.folder)
+    before = home.published_file.read_bytes()
+    assert "published already" in published.run("run")
+    assert home.published_file.read_bytes() == before
+
+    published.calls_of_day(1)()
+    published.run("run")
+    second = home.published_file.read_bytes()
+    assert second != before
+    said = published.run("publish", "--rollback")
+    assert home.published_file.read_bytes() == before
+    assert "published again: build" in said
+    assert "withdrawn: build" in said
+    assert "stays withdrawn" in published.run("run")
+    assert home.published_file.read_bytes() == before
+    assert "is withdrawn; pertask publish takes it back" in published.run("status")
+
+    home.published_file.unlink()
+    assert "published 33 marts" in published.run("publish")
+
+
+def test_a_range_of_partitions_is_one_run_that_adds_its_days(published: SmallHome, monkeypatch) -> None:
+    home = Home(published.folder)
+    for name, value in builds.environment(home).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DAGSTER_HOME", str(home.dagster))
+    instance = open_instance(home)
+    published.calls_of_day(2)()
+    tags = {
+        "dagster/asset_partition_range_start": "2026-08-19",
+        "dagster/asset_partition_range_end": "2026-08-20",
+    }
+    done = graph(home).resolve_job_def("run").execute_in_process(instance=instance, tags=tags)
+    assert done.success
+    # the two that were asked for, and the one whose calls came
+    recomputed = {
+        event.partition
+        for event in done.all_events
+        if event.is_step_materialization and event.asset_key == dg.AssetKey(["warehouse", "days"])
+    }
+    assert recomputed == {"2026-08-19", "2026-08-20", "2026-08-21"}
+    assert instance.get_materialized_partitions(dg.AssetKey(["warehouse", "days"])) >= recomputed
+    with duckdb.connect(str(home.published_file), read_only=True) as connection:
+        days = connection.execute("select distinct usage_date from core.fct_call_attempts order by 1").fetchall()
+    assert [str(day) for (day,) in days] == ["2026-08-19", "2026-08-21"]
+    checks = [event for event in done.all_events if event.event_type_value == "ASSET_CHECK_EVALUATION"]
+    assert len(checks) > 200
+    assert all(check.asset_check_evaluation_data.passed for check in checks)
+
+
+def test_a_run_that_died_does_not_hold_the_next_one(published: SmallHome) -> None:
+    home = Home(published.folder)
+    published.calls_of_day(1)()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pertask", "run"],
+        env={**os.environ, "PERTASK_HOME": str(home.root)},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (home.warehouse / "unfinished_build").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(20)
+
+    assert "the last build did not finish" in published.run("run")
+    instance = open_instance(home)
+    statuses = [record.dagster_run.status for record in instance.get_run_records(limit=2)]
+    assert statuses == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+
+
+@pytest.fixture(scope="module")
+def published_once(tmp_path_factory: pytest.TempPathFactory) -> SmallHome:
+    small = SmallHome(tmp_path_factory.mktemp("runs") / "home")
+    small.calls_of_day(0)()
+    small.run("run")
+    return small
+
+
+@pytest.fixture
+def published(published_once: SmallHome, tmp_path: Path) -> SmallHome:
+    """A home with one day of calls, ingested, built and published."""
+    shutil.copytree(published_once.folder, tmp_path / "home")
+    return SmallHome(tmp_path / "home")

@@ -9,11 +9,14 @@ import threading
 from datetime import datetime
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from ingest.snapshot import META
 from pertask.home import Home
 from publish import publication
-from publish.publication import PublishError, publish
+from publish.publication import PublishError, history, is_current, publish, roll_back, withdrawn_build
 from tests.python.publish.warehouses import BUILD_ID, MARTS, make_warehouse, read_manifest, write_manifest
 
 
@@ -202,3 +205,104 @@ def test_a_warehouse_that_a_build_holds_is_not_published(home):
             publish(home)
         process.stdin.close()
     assert not home.published_file.exists()
+
+
+def rebuild(home: Home, build_id: str, sql: str) -> None:
+    """Leave the warehouse as another build would."""
+    change_warehouse(home, sql)
+    meta = home.last_snapshot / "meta.parquet"
+    [row] = pq.read_table(meta).to_pylist()
+    pq.write_table(pa.Table.from_pylist([{**row, "build_id": build_id}], schema=META), meta)
+
+
+def costs(home: Home) -> int:
+    [(count,)] = rows(home, "select count(*) from core.fct_call_attempts")
+    return count
+
+
+def test_the_publications_before_it_are_kept_as_many_as_asked(home):
+    for number in range(5):
+        rebuild(home, f"build-{number}", f"insert into core.fct_call_attempts (call_id) values ('{number}')")
+        publish(home, keep=3)
+    assert [path.stem.split("-", 1)[1] for path in history(home)] == ["build-3", "build-2"]
+    publish(home, keep=1)
+    assert history(home) == []
+
+
+def test_the_same_build_again_takes_no_place_in_the_history(home):
+    publish(home, keep=3)
+    rebuild(home, "second", "delete from core.fct_call_attempts")
+    for _ in range(3):
+        publish(home, keep=3)
+    assert [path.stem.split("-", 1)[1] for path in history(home)] == [BUILD_ID]
+
+
+def test_a_rollback_puts_the_one_before_back_whole(home):
+    publish(home, keep=3)
+    first = home.published_file.read_bytes()
+    rebuild(home, "second", "delete from core.fct_call_attempts where call_id = 'a'")
+    publish(home, keep=3)
+    rebuild(home, "third", "delete from core.fct_call_attempts where call_id = 'b'")
+    publish(home, keep=3)
+    assert costs(home) == 2
+
+    assert roll_back(home).build_id == "second"
+    assert costs(home) == 3
+    assert withdrawn_build(home) == "third"
+    assert roll_back(home).build_id == BUILD_ID
+    assert home.published_file.read_bytes() == first
+    with pytest.raises(PublishError, match="no earlier publication"):
+        roll_back(home)
+    assert home.published_file.read_bytes() == first
+
+
+def test_a_withdrawn_build_is_not_published_by_itself_and_the_next_one_is(home):
+    publish(home, keep=3)
+    assert is_current(home, BUILD_ID)
+    rebuild(home, "second", "delete from core.fct_call_attempts")
+    assert not is_current(home, "second")
+    publish(home, keep=3)
+    roll_back(home)
+    assert is_current(home, "second"), "the withdrawn build would be published again"
+    assert not is_current(home, "third")
+
+    rebuild(home, "third", "insert into core.fct_call_attempts (call_id) values ('z')")
+    publish(home, keep=3)
+    assert withdrawn_build(home) is None
+    assert [path.stem.split("-", 1)[1] for path in history(home)] == [BUILD_ID]
+
+
+def test_a_withdrawn_build_can_be_taken_back(home):
+    publish(home, keep=3)
+    rebuild(home, "second", "delete from core.fct_call_attempts")
+    publish(home, keep=3)
+    roll_back(home)
+    publish(home, keep=3)
+    assert costs(home) == 0
+    assert withdrawn_build(home) is None
+    assert roll_back(home).build_id == BUILD_ID
+
+
+def test_a_rollback_that_fails_leaves_the_publication(home, monkeypatch):
+    publish(home, keep=3)
+    rebuild(home, "second", "delete from core.fct_call_attempts")
+    publish(home, keep=3)
+    before = home.published_file.read_bytes()
+    [kept] = history(home)
+    kept.write_bytes(b"damaged")
+    with pytest.raises(PublishError, match=r"cannot be read\. Delete it"):
+        roll_back(home)
+    assert home.published_file.read_bytes() == before
+    assert withdrawn_build(home) is None
+
+
+def test_without_second_names_the_history_is_a_copy(home, monkeypatch):
+    def refuse(source, target):
+        raise OSError(1, "Operation not permitted")
+
+    publish(home, keep=3)
+    first = home.published_file.read_bytes()
+    rebuild(home, "second", "delete from core.fct_call_attempts")
+    monkeypatch.setattr(publication.os, "link", refuse)
+    publish(home, keep=3)
+    assert [path.read_bytes() for path in history(home)] == [first]

@@ -1,0 +1,33 @@
+"""What a run holds while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from orchestration.lib.instance import bury
+from orchestration.lib.locks import hold, sign
+from orchestration.lib.outcome import outcome_of, remember
+from pertask.home import Home
+
+
+def writer_resource(home: Home) -> dg.ResourceDefinition:
+    """The home's lock, held from the run's first step to its last; a run waits for the process that has it."""
+
+    @dg.resource
+    def writer(context: dg.InitResourceContext) -> Iterator[None]:
+        with hold(home, is_patient=True):
+            before = sign(home, context.run.run_id)
+            if before != context.run.run_id:
+                bury(context.instance, before)
+            yield
+            _conclude(home, context.instance, context.run.run_id)
+
+    return writer
+
+
+def _conclude(home: Home, instance: dg.DagsterInstance, run_id: str) -> None:
+    """Note what became of the run: its last step is over."""
+    failures = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    remember(home, run_id, outcome_of(home, [entry.dagster_event for entry in failures]))
