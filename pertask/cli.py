@@ -284,6 +284,22 @@ def status() -> None:
     print_status(_home(), Screen().console)
 
 
+@cli.group()
+def alerts() -> None:
+    """Messages to the webhook of PERTASK_ALERT_WEBHOOK."""
+
+
+@alerts.command("test")
+def test_alerts() -> None:
+    """Send a test message, and say whether it arrived; exit code 1 when it did not."""
+    from publish.alerts import send_test
+
+    problem = send_test(_home())
+    if problem:
+        raise _Refusal(f"the test message did not reach the webhook: {problem}.", FAILED)
+    click.echo("the test message arrived")
+
+
 @cli.command()
 def dev() -> None:
     """The graph in Dagster's UI, on 127.0.0.1."""

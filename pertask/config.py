@@ -1,4 +1,4 @@
-"""pertask.yml: the sources to ingest, how GPU bills are shared out, and the limits of what a run may quarantine.
+"""pertask.yml: the sources to ingest, how GPU bills are shared out, limits of what a run may quarantine, alerts.
 
 ``load_config`` checks the whole file and raises one ConfigError that lists every problem with its line and column.
 """
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ingest.runner import IngestRequest
 
 __all__ = [
+    "Alerts",
     "Allocation",
     "Config",
     "ConfigError",
@@ -87,6 +88,7 @@ class Source(_Model):
         time_zone: IANA zone of times that carry no offset.
         token_convention: what the token totals contain, where the source differs from its format.
         precedence: which source a call is costed from that stands in two; 1 goes first.
+        stale_after_hours: how long it may deliver nothing, or nothing newer, before an alert says so; None for ever.
     """
 
     path: Text
@@ -96,6 +98,7 @@ class Source(_Model):
     delivered_at: datetime | None = None
     token_convention: TokenConvention | None = None
     precedence: Annotated[int, Field(strict=True, ge=1)] | None = None
+    stale_after_hours: Annotated[int, Field(strict=True, ge=1)] | None = None
 
     @field_validator("format")
     @classmethod
@@ -194,6 +197,20 @@ class Allocation(_Model):
         }
 
 
+class Alerts(_Model):
+    """When the webhook of PERTASK_ALERT_WEBHOOK is told; its URL is a secret and stands in no file.
+
+    Attributes:
+        idle_usd_per_day: idle dollars of a day above which an alert is sent, USD; None for no such alert.
+        repeat_hours: after how long a condition that lasts is told again.
+        publication_stale_after_hours: how old the publication may be.
+    """
+
+    idle_usd_per_day: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None = None
+    repeat_hours: Annotated[int, Field(strict=True, ge=1)] = 20
+    publication_stale_after_hours: Annotated[int, Field(strict=True, ge=1)] = 48
+
+
 @dataclass(frozen=True)
 class Undelivered:
     """A configured source whose path holds no file yet."""
@@ -208,6 +225,7 @@ class Config(_Model):
     sources: Annotated[dict[Text, Source], BeforeValidator(_absent_is_empty)] = {}
     allocation: Annotated[Allocation, BeforeValidator(_absent_is_empty)] = Allocation()
     limits: Annotated[Limits, BeforeValidator(_absent_is_empty)] = Limits()
+    alerts: Annotated[Alerts, BeforeValidator(_absent_is_empty)] = Alerts()
 
     def requests(self, home: Home) -> list[IngestRequest]:
         """What to ingest, in the order of the file; a source that has delivered nothing yet is left out.
@@ -306,6 +324,7 @@ def _keys_at(loc: tuple) -> list[str]:
     model: type[BaseModel] = {
         "allocation": Allocation,
         "limits": Limits,
+        "alerts": Alerts,
         "sources": TokenConvention if "token_convention" in loc[2:] else Source,
     }.get(loc[0] if loc else "", Config)
     return list(model.model_fields)

@@ -21,6 +21,7 @@ from pertask.home import Home
 from pertask.screen import Screen
 from publish.publication import publish
 from tests.python.conftest import spend_log_row, write_json_lines
+from tests.python.publish.hooks import serving, status
 from tests.python.publish.warehouses import make_warehouse
 
 MAPPING = "contract: tasks\nformat: csv\n{source}columns: {{task_id: id, outcome: \"'success'\"}}\n"
@@ -431,3 +432,23 @@ def test_demo_runs_the_graph_on_the_sample_and_reads_it_out(graph, tmp_path, mon
     graph.answer = FakeResult(False, "a check failed")
     failed = call("demo", tmp_path / "another")
     assert (failed.exit_code, "Failed attempts" in failed.stdout) == (1, False)
+
+
+def test_a_test_alert_says_whether_it_arrived(home, monkeypatch):
+    with serving() as hook:
+        monkeypatch.setenv("PERTASK_ALERT_WEBHOOK", hook.url)
+        arrived = call("alerts", "test")
+        hook.replies = [status(404, "no_service")]
+        refused = call("alerts", "test")
+    assert (arrived.exit_code, arrived.output) == (0, "the test message arrived\n")
+    assert refused.exit_code == cli.FAILED
+    assert refused.output == "the test message did not reach the webhook: it answered 404 (no_service).\n"
+    assert len(hook.received) == 2
+
+
+@pytest.mark.parametrize("url", ["", "hooks.slack.com/services/canary"])
+def test_a_test_alert_needs_a_webhook(home, monkeypatch, url):
+    monkeypatch.setenv("PERTASK_ALERT_WEBHOOK", url)
+    result = call("alerts", "test")
+    assert result.exit_code == cli.WRONG_USAGE
+    assert result.output.startswith("PERTASK_ALERT_WEBHOOK") and "canary" not in result.output
