@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from ingest.lake import Batch, Counts
 from ingest.runner import BatchResult, IngestRequest, ingest
 from pertask import query, status
-from pertask.config import Config
+from pertask.config import Alerts, Config, load_config
 from pertask.home import Home
 from publish.conditions import Alert, Check, Outcome, Situation, conditions
 from tests.python.conftest import spend_log_row, write_json_lines
@@ -312,3 +314,23 @@ def test_what_is_named_to_look_closer_can_be_asked(tmp_path):
         sql = alerts[condition].look.removeprefix('pertask query "').removesuffix('"')
         with query.connect(home) as connection:
             assert len(connection.execute(sql).fetchall()) == rows
+
+
+def test_the_page_about_alerts_names_the_conditions_and_shows_a_pertask_yml_that_is_right(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "alerts.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z_]+)", page, re.MULTILINE) == [
+        "run_failed",
+        "check_failed",
+        "warnings",
+        "unread_deliveries",
+        "quarantined",
+        "stale_source",
+        "idle_dollars",
+        "stale_publication",
+    ]
+    [example] = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    home = Home(tmp_path)
+    home.config_file.write_text(example, encoding="utf-8")
+    shown = load_config(home)
+    assert shown.alerts == Alerts(idle_usd_per_day=500)
+    assert [source.stale_after_hours for source in shown.sources.values()] == [36, 72]
