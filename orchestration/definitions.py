@@ -6,10 +6,12 @@ import dagster as dg
 
 from orchestration.defs.dbt.assets import days_asset, snapshot_asset, warehouse_assets
 from orchestration.defs.ingest.assets import lake_assets, landing_specs
+from orchestration.defs.ingest.checks import freshness_checks
 from orchestration.defs.ingest.sensors import landing_sensor
 from orchestration.defs.publish.assets import publication_asset
 from orchestration.defs.run.resources import writer_resource
 from orchestration.defs.run.schedules import schedules
+from orchestration.defs.run.sensors import dead_run_sensor
 from orchestration.lib import builds
 from pertask.config import load_config
 from pertask.home import Home
@@ -34,8 +36,9 @@ def graph(home: Home) -> dg.Definitions:
     warehouse = warehouse_assets(home, manifest)
     days = days_asset(home)
     publication = publication_asset(home, manifest, config)
+    freshness = freshness_checks(home, config)
     steps = {
-        "ingest": dg.AssetSelection.assets(ingest),
+        "ingest": dg.AssetSelection.assets(ingest) | dg.AssetSelection.checks(*freshness),
         "build": dg.AssetSelection.assets(snapshot, warehouse, days),
         "publish": dg.AssetSelection.assets(publication),
     }
@@ -43,9 +46,10 @@ def graph(home: Home) -> dg.Definitions:
     parts = [dg.define_asset_job(f"run_{name}", selection) for name, selection in steps.items()]
     return dg.Definitions(
         assets=[*landing_specs(config), ingest, snapshot, warehouse, days, publication],
+        asset_checks=freshness,
         jobs=[run, *parts],
         schedules=schedules(run, config.schedule),
-        sensors=[landing_sensor(home, run)],
-        resources={"writer": writer_resource(home)},
+        sensors=[landing_sensor(home, run), dead_run_sensor(home)],
+        resources={"writer": writer_resource(home, config)},
         executor=dg.in_process_executor,
     )

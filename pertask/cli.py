@@ -290,6 +290,22 @@ def status() -> None:
     print_status(_home(), Screen().console)
 
 
+@cli.group()
+def alerts() -> None:
+    """Messages to the webhook of PERTASK_ALERT_WEBHOOK."""
+
+
+@alerts.command("test")
+def test_alerts() -> None:
+    """Send a test message, and say whether it arrived; exit code 1 when it did not."""
+    from publish.alerts import send_test
+
+    problem = send_test(_home())
+    if problem:
+        raise _Refusal(f"the test message did not reach the webhook: {problem}.", FAILED)
+    click.echo("the test message arrived")
+
+
 @cli.command()
 def dev() -> None:
     """The graph in Dagster's UI, on 127.0.0.1."""
@@ -444,23 +460,22 @@ def _run_graph(home: Home, steps: tuple[str, ...], **options: Any) -> int:
             report_undelivered(screen, home, config)
         execute, problems = _graph()
         try:
-            result = execute(home, steps, say=screen.say, on_delivery=screen.delivery, **options)
+            outcome = execute(home, steps, say=screen.say, on_delivery=screen.delivery, **options)
         except problems as error:
             raise _Refusal(str(error), FAILED) from error
-    outcome = result.outcome
-    report_deliveries(screen, result.ingest_results)
+    report_deliveries(screen, outcome.deliveries or ())
     for warning in outcome.warnings:
-        screen.say(f"warning: {warning}")
+        screen.say(f"warning: {warning.name}: {warning.message}")
     if not outcome.succeeded:
         for failure in outcome.failed_checks:
-            click.echo(f"check failed: {failure}", err=True)
+            click.echo(f"check failed: {failure.name}: {failure.message}", err=True)
         click.echo(outcome.message, err=True)
         stays = "The last publication stays as it was." if home.published_file.exists() else "Nothing was published."
         click.echo(stays, err=True)
         return FAILED
     if "build" in steps:
         screen.say("build: every check passed" + (", with the warnings above" if outcome.warnings else ""))
-    return _end(config, result.ingest_results)
+    return _end(config, outcome.deliveries or ())
 
 
 def _roll_back(home: Home) -> int:

@@ -1,4 +1,4 @@
-"""pertask.yml: the sources to ingest, how GPU bills are shared out, and the limits of what a run may quarantine.
+"""pertask.yml: the sources to ingest, how GPU bills are shared out, limits of what a run may quarantine, alerts.
 
 ``load_config`` checks the whole file and raises one ConfigError that lists every problem with its line and column.
 """
@@ -10,7 +10,7 @@ import sys
 import zoneinfo
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ingest.runner import IngestRequest
 
 __all__ = [
+    "Alerts",
     "Allocation",
     "Config",
     "ConfigError",
@@ -53,6 +54,8 @@ _WORDS = {
     ),
 }
 """Pydantic's error types in words for people; its own message is kept for the others."""
+
+_TIME_OF_DAY = "%H:%M"
 
 Text = Annotated[str, Field(strict=True, min_length=1)]
 
@@ -89,8 +92,7 @@ class Source(_Model):
         time_zone: IANA zone of times that carry no offset.
         token_convention: what the token totals contain, where the source differs from its format.
         precedence: which source a call is costed from that stands in two; 1 goes first.
-        stale_after_hours: how old its last delivery and its newest event may be before it counts as stale; nobody
-            waits for a source that does not say.
+        stale_after_hours: how long it may deliver nothing, or nothing newer, before an alert says so; None for ever.
     """
 
     path: Text
@@ -215,16 +217,14 @@ class Schedule(_Model):
     @classmethod
     def _is_a_time(cls, value: str) -> str:
         try:
-            time.fromisoformat(value)
+            datetime.strptime(value, _TIME_OF_DAY)
         except ValueError:
-            raise _problem(
-                f'{value!r} is no time of day. Write it as "02:15", in quotation marks; it is UTC.'
-            ) from None
+            raise _problem(f"{value!r} is no time of day. Write it as 02:15; it is UTC.") from None
         return value
 
     def cron(self, days: str) -> str:
         """Cron expression of the daily time on some days of the week, such as ``1-6``."""
-        moment = time.fromisoformat(self.daily_at)
+        moment = datetime.strptime(self.daily_at, _TIME_OF_DAY)
         return f"{moment.minute} {moment.hour} * * {days}"
 
 
@@ -236,6 +236,20 @@ class Publishing(_Model):
     """
 
     keep: Annotated[int, Field(strict=True, ge=1, le=1000)] = 7
+
+
+class Alerts(_Model):
+    """When the webhook of PERTASK_ALERT_WEBHOOK is told; its URL is a secret and stands in no file.
+
+    Attributes:
+        idle_usd_per_day: idle dollars of a day above which an alert is sent, USD; None for no such alert.
+        repeat_hours: after how long a condition that lasts is told again.
+        publication_stale_after_hours: how old the publication may be.
+    """
+
+    idle_usd_per_day: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None = None
+    repeat_hours: Annotated[int, Field(strict=True, ge=1)] = 20
+    publication_stale_after_hours: Annotated[int, Field(strict=True, ge=1)] = 48
 
 
 @dataclass(frozen=True)
@@ -254,6 +268,7 @@ class Config(_Model):
     limits: Annotated[Limits, BeforeValidator(_absent_is_empty)] = Limits()
     schedule: Annotated[Schedule, BeforeValidator(_absent_is_empty)] = Schedule()
     publication: Annotated[Publishing, BeforeValidator(_absent_is_empty)] = Publishing()
+    alerts: Annotated[Alerts, BeforeValidator(_absent_is_empty)] = Alerts()
 
     def requests(self, home: Home) -> list[IngestRequest]:
         """What to ingest, in the order of the file; a source that has delivered nothing yet is left out.
@@ -354,6 +369,7 @@ def _keys_at(loc: tuple) -> list[str]:
         "limits": Limits,
         "publication": Publishing,
         "schedule": Schedule,
+        "alerts": Alerts,
         "sources": TokenConvention if "token_convention" in loc[2:] else Source,
     }.get(loc[0] if loc else "", Config)
     return list(model.model_fields)

@@ -84,6 +84,11 @@ class Home:
         return self.warehouse / "last_run.json"
 
     @property
+    def told_alerts(self) -> Path:
+        """The alerts that were sent and whose conditions are not over."""
+        return self.warehouse / "alerts.json"
+
+    @property
     def published(self) -> Path:
         """What readers open."""
         return self.root / "published"

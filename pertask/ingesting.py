@@ -13,7 +13,8 @@ from pertask.screen import Screen, print_table
 if TYPE_CHECKING:
     from ingest.runner import BatchResult
 
-_NEW = ("committed", "replaced")
+NEW = ("committed", "replaced")
+"""States of a delivery whose rows were read by this run."""
 
 
 def report_deliveries(screen: Screen, results: Sequence[BatchResult]) -> None:
@@ -26,7 +27,7 @@ def report_deliveries(screen: Screen, results: Sequence[BatchResult]) -> None:
     rows = []
     for source, own in by_source.items():
         states = Counter(result.state for result in own)
-        new = [result for result in own if result.state in _NEW]
+        new = [result for result in own if result.state in NEW]
         rows.append(
             (
                 source,
@@ -51,6 +52,12 @@ def report_undelivered(screen: Screen, home: Home, config: Config) -> None:
         screen.say(f"ingest: source {absent.source} has delivered nothing yet ({absent.path})")
 
 
+def new_rows(results: Sequence[BatchResult]) -> tuple[int, int]:
+    """How many rows were quarantined of how many that the run has read: what the limit of a run counts."""
+    new = [result for result in results if result.state in NEW]
+    return sum(result.rows_quarantined for result in new), sum(result.rows_read for result in new)
+
+
 def shortfalls(results: Sequence[BatchResult], quarantined_ratio: float) -> list[str]:
     """What keeps a run that is done from being good: a line for each, none when all is well.
 
@@ -65,9 +72,7 @@ def shortfalls(results: Sequence[BatchResult], quarantined_ratio: float) -> list
             f"{failed} of {len(results)} deliveries could not be read (see NOT READ above). They are tried again "
             "each time."
         )
-    new = [result for result in results if result.state in _NEW]
-    read = sum(result.rows_read for result in new)
-    quarantined = sum(result.rows_quarantined for result in new)
+    quarantined, read = new_rows(results)
     if read and quarantined / read > quarantined_ratio:
         lines.append(
             f"{quarantined:,} of {read:,} new rows were quarantined ({quarantined / read:.2%}), more than the limit of "

@@ -37,6 +37,10 @@ sources:
   #   # first; the other one's row stays, without a cost. 1 goes first; sources without a number follow in the order of
   #   # this file. A change recomputes everything.
   #   precedence: 2
+  # telemetry:
+  #   path: landing/telemetry
+  #   # An alert says when nothing has been delivered for this long, or nothing newer.
+  #   stale_after_hours: 36
 
 # How GPU bills are shared out. A change recomputes everything.
 allocation:
@@ -64,6 +68,16 @@ schedule:
 publication:
   # How many publications to keep, the current one included, for `pertask publish --rollback`.
   keep: 7
+
+# Messages to the webhook (Slack or compatible) whose URL is in the environment variable PERTASK_ALERT_WEBHOOK; without
+# it nothing is sent. `pertask alerts test` tries it.
+alerts:
+  # Idle GPU dollars of a day, in USD, above which a message is sent; none when left out.
+  # idle_usd_per_day: 500
+  # What lasts is told again after this long. 20 reminds once a day when a run takes longer on some days than on others.
+  repeat_hours: 20
+  # How old the publication may be when runs fail.
+  publication_stale_after_hours: 48
 """
 
 

@@ -37,13 +37,13 @@ def print_status(home: Home, console: Console) -> None:
         LakeError: the ledger cannot be read.
     """
     config = load_config(home, with_mappings=False)
-    batches = _batches(home)
+    deliveries = batches(home)
     console.print(Text(f"home {home.root}"))
-    _print_deliveries(console, batches)
-    _print_sources(console, batches, [absent.source for absent in config.undelivered(home)])
-    _print_quarantine(console, home, batches)
+    _print_deliveries(console, deliveries)
+    _print_sources(console, deliveries, [absent.source for absent in config.undelivered(home)])
+    _print_quarantine(console, home, deliveries)
     _print_last_run(console, home)
-    _print_publication(console, home, batches)
+    _print_publication(console, home, deliveries)
 
 
 def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple]:
@@ -77,7 +77,7 @@ def coverage_lines(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str
     return [(what, f"{covered / total:.1%}", f"{covered:,} of {total:,}") for what, covered, total in rows]
 
 
-def _batches(home: Home) -> list[Batch]:
+def batches(home: Home) -> list[Batch]:
     """Committed deliveries, newest first. A home without a lake gets none by being looked at."""
     if not (home.lake / "_ledger").is_dir():
         return []
@@ -185,9 +185,9 @@ def _print_last_run(console: Console, home: Home) -> None:
         _head(console, f"Last run: {_moment(ended_at)} UTC, FAILED, so it published nothing")
         console.print(Text(f"  {run['message']}"))
     for check in run["failed_checks"]:
-        console.print(Text(f"  check failed: {check}"))
+        console.print(Text(f"  check failed: {check['name']}: {check['message']}"))
     for warning in run["warnings"]:
-        console.print(Text(f"  warning: {warning}"))
+        console.print(Text(f"  warning: {warning['name']}: {warning['message']}"))
 
 
 def _print_publication(console: Console, home: Home, batches: list[Batch]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pertask.home import Home
+from publish.conditions import Check
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -233,11 +234,11 @@ def manifest(home: Home) -> Path:
 
 @dataclass(frozen=True)
 class Audit:
-    """What dbt's own tests said: counts by outcome, and a line for each failure and each warning."""
+    """What dbt's own tests said: how many passed, and which failed or warn."""
 
     passed: int
-    failures: tuple[str, ...]
-    warnings: tuple[str, ...]
+    failures: tuple[Check, ...]
+    warnings: tuple[Check, ...]
 
 
 def results(home: Home) -> list[dict]:
@@ -250,11 +251,11 @@ def audit(home: Home) -> Audit:
     """What the models and tests of the last dbt run came to."""
     failures, warnings, passed = [], [], 0
     for result in results(home):
-        name = result["unique_id"].split(".")[2]
+        check = Check(result["unique_id"].split(".")[2], (result["message"] or "").strip())
         if result["status"] in ("fail", "error", "runtime error"):
-            failures.append(f"{name}: {(result['message'] or '').strip()}")
+            failures.append(check)
         elif result["status"] == "warn":
-            warnings.append(f"{name}: {(result['message'] or '').strip()}")
+            warnings.append(check)
         elif result["status"] == "pass":
             passed += 1
     return Audit(passed, tuple(failures), tuple(warnings))

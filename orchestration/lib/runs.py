@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 
 from ingest.runner import BatchResult
 from orchestration.lib import builds
 from orchestration.lib.locks import hold
-from orchestration.lib.outcome import Outcome, outcome_of
+from orchestration.lib.outcome import outcome_of
 from orchestration.lib.progress import PROGRESS
 from pertask.home import Home
+from publish.conditions import Outcome
 
 _JOBS = {
     ("ingest", "build", "publish"): "run",
@@ -24,14 +24,6 @@ _JOBS = {
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """What became of a run, and of each delivery that it looked at."""
-
-    outcome: Outcome
-    ingest_results: tuple[BatchResult, ...] = ()
-
-
 def execute(
     home: Home,
     steps: tuple[str, ...],
@@ -40,7 +32,7 @@ def execute(
     dates: tuple[date, date] | None = None,
     say: Callable[[str], None] = lambda line: None,
     on_delivery: Callable[[BatchResult, int, int], None] | None = None,
-) -> RunResult:
+) -> Outcome:
     """Run steps of the graph in order: ingest, build, publish, or all three.
 
     Args:
@@ -68,7 +60,7 @@ def execute(
             return _execute(home, steps, full_refresh=full_refresh, dates=dates)
 
 
-def _execute(home: Home, steps: tuple[str, ...], *, full_refresh: bool, dates: tuple[date, date] | None) -> RunResult:
+def _execute(home: Home, steps: tuple[str, ...], *, full_refresh: bool, dates: tuple[date, date] | None) -> Outcome:
     os.environ.update(builds.environment(home))
     from orchestration.definitions import graph
     from orchestration.lib.instance import open_instance
@@ -88,4 +80,4 @@ def _execute(home: Home, steps: tuple[str, ...], *, full_refresh: bool, dates: t
     outcome = outcome_of(home, done.all_events)
     if not done.success and outcome.succeeded:
         outcome = Outcome(succeeded=False, message="the run failed before its first step")
-    return RunResult(outcome, tuple(PROGRESS.results))
+    return outcome

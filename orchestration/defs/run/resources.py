@@ -9,10 +9,13 @@ import dagster as dg
 from orchestration.lib.instance import bury
 from orchestration.lib.locks import hold, sign
 from orchestration.lib.outcome import outcome_of, remember
+from orchestration.lib.progress import PROGRESS
+from pertask.config import Config
 from pertask.home import Home
+from publish.alerts import tell
 
 
-def writer_resource(home: Home) -> dg.ResourceDefinition:
+def writer_resource(home: Home, config: Config) -> dg.ResourceDefinition:
     """The home's lock, held from the run's first step to its last; a run waits for the process that has it."""
 
     @dg.resource
@@ -22,12 +25,15 @@ def writer_resource(home: Home) -> dg.ResourceDefinition:
             if before != context.run.run_id:
                 bury(context.instance, before)
             yield
-            _conclude(home, context.instance, context.run.run_id)
+            _conclude(home, config, context.instance, context.run.run_id)
 
     return writer
 
 
-def _conclude(home: Home, instance: dg.DagsterInstance, run_id: str) -> None:
-    """Note what became of the run: its last step is over."""
+def _conclude(home: Home, config: Config, instance: dg.DagsterInstance, run_id: str) -> None:
+    """Keep and tell what became of the run: its last step is over."""
     failures = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    remember(home, run_id, outcome_of(home, [entry.dagster_event for entry in failures]))
+    outcome = outcome_of(home, [entry.dagster_event for entry in failures])
+    remember(home, run_id, outcome)
+    for line in tell(home, config, outcome):
+        PROGRESS.say(f"warning: {line}")

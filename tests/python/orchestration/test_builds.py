@@ -20,6 +20,8 @@ from publish.publication import publish
 from tests.python.conftest import spend_log_row, write_json_lines
 from tests.python.publish.warehouses import make_warehouse
 
+DATES = (date(2026, 8, 1), date(2026, 8, 3))
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
@@ -74,7 +76,7 @@ def test_changed_models_force_a_full_refresh(home: Home, monkeypatch: pytest.Mon
 def test_a_build_that_did_not_finish_is_noticed_by_the_next(home: Home) -> None:
     builds.prepare(home)
     succeed(home)
-    builds.prepare(home)
+    builds.prepare(home, dates=DATES)
     builds.prepare(home)
     assert pq.read_table(home.snapshot / "meta.parquet").to_pylist()[0]["is_previous_unfinished"]
     assert builds.prepared(home).is_needed
@@ -88,8 +90,28 @@ def test_what_no_good_build_stands_behind_is_not_published(home: Home) -> None:
     succeed(home)
     builds.check_finished(home)
     builds.prepare(home)
+    builds.check_finished(home)
+    builds.prepare(home, dates=DATES)
     with pytest.raises(builds.BuildError, match="did not succeed"):
         builds.check_finished(home)
+
+
+def test_a_build_that_has_nothing_to_do_keeps_the_last_ones_name(home: Home) -> None:
+    assert builds.last_build_id(home) is None
+    first = builds.prepare(home)
+    succeed(home)
+    assert builds.prepare(home).build_id != first.build_id
+    builds.accept(home)
+    assert builds.last_build_id(home) == first.build_id
+
+
+def test_a_run_can_ask_for_every_test(home: Home) -> None:
+    build = builds.prepare(home, dates=DATES, tests_everything=True)
+    assert builds.prepared(home).tests_everything
+    variables = builds.arguments(home, full_refresh=False, tests_everything=build.tests_everything)[-1]
+    assert json.loads(variables)["test_everything"] is True
+    succeed(home)
+    assert builds.prepare(home).reason == ""
 
 
 def test_requested_dates_are_added(home: Home) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from ingest.contracts import CONTRACTS
+from ingest.runner import IngestRequest, ingest
 from orchestration.definitions import graph
 from orchestration.lib import builds
 from pertask.home import Home
+from tests.python.conftest import spend_log_row, write_json_lines
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def test_the_graph_loads(definitions: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(definitions)
     assert {job.name for job in definitions.jobs} == {"run", "run_ingest", "run_build", "run_publish"}
     assert {schedule.name for schedule in definitions.schedules} == {"daily", "weekly"}
-    assert {sensor.name for sensor in definitions.sensors} == {"landing"}
+    assert {sensor.name for sensor in definitions.sensors} == {"landing", "dead_runs"}
 
 
 def test_writers_share_a_pool_and_the_lock(definitions: dg.Definitions) -> None:
@@ -53,6 +55,7 @@ def test_writers_share_a_pool_and_the_lock(definitions: dg.Definitions) -> None:
     pools = {asset.op.name: asset.op.pool for asset in nodes if asset.is_executable}
     assert pools == {
         "ingest": "lake",
+        "freshness": None,
         "snapshot": "duckdb",
         "warehouse": "duckdb",
         "warehouse__days": None,
@@ -118,7 +121,7 @@ def test_the_jobs_are_the_commands(definitions: dg.Definitions) -> None:
         name: {node.name for node in definitions.resolve_job_def(name).nodes}
         for name in ("run", "run_ingest", "run_build", "run_publish")
     }
-    assert steps["run_ingest"] == {"ingest"}
+    assert steps["run_ingest"] == {"ingest", "freshness"}
     assert steps["run_build"] == {"snapshot", "warehouse", "warehouse__days"}
     assert steps["run_publish"] == {"published__pertask"}
     assert steps["run"] == steps["run_ingest"] | steps["run_build"] | steps["run_publish"]
@@ -127,3 +130,23 @@ def test_the_jobs_are_the_commands(definitions: dg.Definitions) -> None:
 def test_a_source_more_is_an_asset_more(home: Home, tmp_path: Path) -> None:
     other = Home(tmp_path)
     assert not [key for key in graph(other).resolve_asset_graph().get_all_asset_keys() if key.path[0] == "landing"]
+
+
+def test_a_source_is_judged_by_its_newest_event(home: Home, definitions: dg.Definitions) -> None:
+    def judge() -> dg.AssetCheckEvaluation:
+        job = definitions.resolve_job_def("run_ingest")
+        done = job.execute_in_process(asset_selection=[], op_selection=["freshness"])
+        [evaluation] = done.get_asset_check_evaluations()
+        return evaluation
+
+    assert not judge().passed
+    now = datetime.now(UTC)
+    path = home.landing / "gateway" / "old.jsonl"
+    write_json_lines(path, [spend_log_row("old", f"{now - timedelta(days=9):%Y-%m-%dT%H:%M:%S}")])
+    ingest(home.lake, [IngestRequest("gateway", path)])
+    stale = judge()
+    assert (stale.passed, stale.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "nothing newer than" in stale.metadata["message"].value
+    write_json_lines(path, [spend_log_row("new", f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}")])
+    ingest(home.lake, [IngestRequest("gateway", path)])
+    assert judge().passed

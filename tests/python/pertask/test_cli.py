@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -19,8 +18,10 @@ from pertask.company import load_company
 from pertask.config import load_config
 from pertask.home import Home
 from pertask.screen import Screen
+from publish.conditions import Check, Outcome
 from publish.publication import publish
 from tests.python.conftest import spend_log_row, write_json_lines
+from tests.python.publish.hooks import serving, status
 from tests.python.publish.warehouses import make_warehouse
 
 MAPPING = "contract: tasks\nformat: csv\n{source}columns: {{task_id: id, outcome: \"'success'\"}}\n"
@@ -45,21 +46,12 @@ class NoGraph(Exception):
     """An error of the graph that people can mend."""
 
 
-@dataclass
-class FakeResult:
-    succeeded: bool = True
-    message: str = ""
-    failed_checks: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    ingest_results: tuple[BatchResult, ...] = ()
-
-
 @pytest.fixture
 def graph(monkeypatch):
     """What the graph was asked to do; set ``answer`` to what it shall say."""
 
     class Graph:
-        answer: object = FakeResult()
+        answer: object = Outcome(True)
         asked: tuple | None = None
 
         def execute(self, home, steps, *, say, on_delivery, **options):
@@ -113,7 +105,12 @@ def test_a_command_asks_the_graph_for_its_steps(home, graph, arguments, steps, o
 
 
 def test_a_failed_check_is_named_and_ends_with_1(home, graph):
-    graph.answer = FakeResult(False, "warehouse: 1 of 9 tests failed", ("adds_up_fct_gpu_hours: 3 rows",), ("w: late",))
+    graph.answer = Outcome(
+        False,
+        "warehouse: 1 of 9 tests failed",
+        (Check("adds_up_fct_gpu_hours", "3 rows"),),
+        (Check("w", "late"),),
+    )
     result = call("run")
     assert result.exit_code == 1
     assert "check failed: adds_up_fct_gpu_hours: 3 rows" in result.stderr
@@ -125,7 +122,7 @@ def test_a_failed_check_is_named_and_ends_with_1(home, graph):
 def test_a_failure_says_that_the_last_publication_stays(home, graph):
     home.published.mkdir()
     home.published_file.write_bytes(b"")
-    graph.answer = FakeResult(False, "x")
+    graph.answer = Outcome(False, "x")
     assert "The last publication stays" in call("publish").stderr
 
 
@@ -154,7 +151,7 @@ def test_an_error_that_is_a_bug_is_not_hidden(home, graph):
 )
 def test_what_did_not_get_in_ends_with_3(home, graph, limit, results, code):
     home.config_file.write_text(f"limits: {{quarantined_ratio: {limit}}}")
-    graph.answer = FakeResult(ingest_results=tuple(results))
+    graph.answer = Outcome(True, deliveries=tuple(results))
     result = call("run")
     assert result.exit_code == code
     assert bool(result.stderr) == (code == 3)
@@ -428,6 +425,26 @@ def test_demo_runs_the_graph_on_the_sample_and_reads_it_out(graph, tmp_path, mon
     assert graph.asked == (Home(tmp_path / "sample"), ("ingest", "build", "publish"), {})
     assert "Failed attempts: 0.25 of 1.00 USD" in result.stdout
 
-    graph.answer = FakeResult(False, "a check failed")
+    graph.answer = Outcome(False, "a check failed")
     failed = call("demo", tmp_path / "another")
     assert (failed.exit_code, "Failed attempts" in failed.stdout) == (1, False)
+
+
+def test_a_test_alert_says_whether_it_arrived(home, monkeypatch):
+    with serving() as hook:
+        monkeypatch.setenv("PERTASK_ALERT_WEBHOOK", hook.url)
+        arrived = call("alerts", "test")
+        hook.replies = [status(404, "no_service")]
+        refused = call("alerts", "test")
+    assert (arrived.exit_code, arrived.output) == (0, "the test message arrived\n")
+    assert refused.exit_code == cli.FAILED
+    assert refused.output == "the test message did not reach the webhook: it answered 404 (no_service).\n"
+    assert len(hook.received) == 2
+
+
+@pytest.mark.parametrize("url", ["", "hooks.slack.com/services/canary"])
+def test_a_test_alert_needs_a_webhook(home, monkeypatch, url):
+    monkeypatch.setenv("PERTASK_ALERT_WEBHOOK", url)
+    result = call("alerts", "test")
+    assert result.exit_code == cli.WRONG_USAGE
+    assert result.output.startswith("PERTASK_ALERT_WEBHOOK") and "canary" not in result.output

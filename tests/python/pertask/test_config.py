@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingest.runner import IngestRequest
-from pertask.config import Config, ConfigError, load_config
+from pertask.config import Alerts, Config, ConfigError, load_config
 from pertask.home import Home
 from pertask.scaffold import CONFIGURATION
 
@@ -138,12 +138,33 @@ source: {}
         ("limits: {quarantined_ratio: true}", "1:29: limits.quarantined_ratio: a number is expected"),
         ("limits: {quarantined_ratio: -0.1}", "1:29: limits.quarantined_ratio: Input should be greater than or equal"),
         ("sources: {a: {path: ''}}", "1:21: sources.a.path: this must not be empty"),
-        ("- a\n- b", "1:1: keys and values are expected: sources, allocation, limits."),
+        ("- a\n- b", "1:1: keys and values are expected: sources, allocation, limits, schedule, publication, alerts."),
         ("allocation: {idle: evenly}", "1:20: allocation.idle: Input should be 'by_use', 'even' or 'owner'"),
         ("allocation: {weight: time}", "1:14: allocation.weight: there is no such key. Did you mean weights?"),
         (
             "allocation: {gpu_share_of_node_ratio: 0}",
             "1:39: allocation.gpu_share_of_node_ratio: Input should be greater",
+        ),
+        ("schedule: {daily_at: '25:00'}", "1:22: schedule.daily_at: '25:00' is no time of day. Write it as 02:15"),
+        ("schedule: {daily_at: 2}", "1:22: schedule.daily_at: a text is expected"),
+        ("schedule: {at: '02:15'}", "1:12: schedule.at: there is no such key."),
+        ("publication: {keep: 0}", "1:21: publication.keep: Input should be greater than or equal to 1"),
+        ("alerts: {idle_usd_per_day: -1}", "1:28: alerts.idle_usd_per_day: Input should be greater than or equal to 0"),
+        ("alerts: {idle_usd_per_day: .inf}", "1:28: alerts.idle_usd_per_day: Input should be a finite number"),
+        ("alerts: {idle_usd_per_day: '5'}", "1:28: alerts.idle_usd_per_day: a number is expected"),
+        ("alerts:\n  repeat_hours: 0", "2:17: alerts.repeat_hours: Input should be greater than or equal to 1"),
+        ("alerts:\n  repeat_hours: 1.5", "2:17: alerts.repeat_hours: a whole number is expected"),
+        (
+            "alerts: {publication_stale_after: 1}",
+            "1:10: alerts.publication_stale_after: there is no such key. Did you mean publication_stale_after_hours?",
+        ),
+        (
+            "alerts: {url: 'https://hooks.slack.com/x'}",
+            "1:10: alerts.url: there is no such key. Known: idle_usd_per_day, repeat_hours",
+        ),
+        (
+            "sources:\n  a: {path: x, stale_after_hours: 0}",
+            "2:35: sources.a.stale_after_hours: Input should be greater than or equal to 1",
         ),
         ("sources:\n  a: {path: x}\n  a: {path: y}", "3:3: not valid YAML: found duplicate key"),
         ("sources: {a: {path: x}", "not valid YAML"),
@@ -183,8 +204,10 @@ def test_the_examples_of_a_new_home_are_right_once_uncommented(tmp_path):
     examples = is_example.sub("  ", CONFIGURATION.replace("# A name of your choice: ", "# A name of your choice, "))
     config = load_config(write(tmp_path, examples), with_mappings=False)
 
-    assert list(config.sources) == ["gateway", "bot", "cloud_bill", "other_gateway", "tracer"]
+    assert list(config.sources) == ["gateway", "bot", "cloud_bill", "other_gateway", "tracer", "telemetry"]
     assert config.sources["tracer"].precedence == 2
+    assert config.sources["telemetry"].stale_after_hours == 36
+    assert config.alerts == Alerts(idle_usd_per_day=500)
     assert config.sources["other_gateway"].token_convention.input_includes_cached is False
 
 

@@ -90,7 +90,7 @@ def test_publication_coverage_and_provisional_days(tmp_path):
     lines = status(home)
 
     assert f"Publication: {done.published_at:%Y-%m-%d %H:%M} UTC, build {BUILD_ID}" in lines
-    assert "5 marts, 12 rows" in lines
+    assert "5 marts, 12 rows, as of 2026-08-20 02:00 UTC" in lines
     assert "deliveries since its build: 1; pertask run publishes them." in lines
     assert lines[lines.index("Coverage of calls") + 3 :][:3] == [
         "priced 66.7% 2 of 3",
