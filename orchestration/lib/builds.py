@@ -162,6 +162,24 @@ def arguments(home: Home, *, full_refresh: bool, tests_everything: bool = False)
     return ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(variables), *extra]
 
 
+def check_writable(home: Home) -> None:
+    """Refuse to build a warehouse that another process has open: DuckDB has one writer, or readers, of a file.
+
+    Raises:
+        BuildError: it is open elsewhere, or the disk refuses.
+    """
+    import duckdb
+
+    try:
+        duckdb.connect(str(home.warehouse_file)).close()
+    except duckdb.IOException as error:
+        reason = str(error).removeprefix("IO Error: ").splitlines()[0]
+        raise BuildError(
+            f"{home.warehouse_file}: cannot be opened for writing. {reason} Close it there; who only reads opens "
+            f"{home.published_file}. What was published stays as it is."
+        ) from error
+
+
 def recomputed_dates(home: Home) -> list[date]:
     """The UTC days that the last dbt run recomputed, in order."""
     import duckdb

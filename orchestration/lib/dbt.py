@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ import dagster as dg
 from orchestration.lib import builds
 from orchestration.lib.translator import Translator
 from pertask.home import Home
+
+_LAST_LINES = 4
 
 
 def run(home: Home, arguments: list[str]) -> bool:
@@ -37,6 +40,15 @@ def run(home: Home, arguments: list[str]) -> bool:
             check=False,
         )
     return done.returncode == 0
+
+
+def reason(home: Home) -> str:
+    """Why the last dbt run failed where none of its models or tests says it: the end of what it printed."""
+    log = home.logs / "dbt_output.log"
+    said = log.read_text(encoding="utf-8", errors="replace")
+    # each line begins with its time; an error goes on in lines that do not
+    lines = [re.sub(r"^\d\d:\d\d:\d\d\s*", "", line).strip() for line in said.splitlines()]
+    return f"dbt failed: {' '.join(filter(None, lines[-_LAST_LINES:]))} (all of it: {log})"
 
 
 def events(home: Home, manifest: Mapping[str, Any]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:

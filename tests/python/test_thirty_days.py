@@ -209,8 +209,8 @@ def write_result(days: list[Day], compared: dict[str, int], differing: list[str]
 # Thirty days
 
 `make drill` (tests/python/test_thirty_days.py): the sample company delivers day by day, `pertask run` runs every
-morning, and a month's mishaps happen. A day that fails leaves the publication of the day before byte for byte. This page is what
-the last drill wrote, on {datetime.now(UTC):%Y-%m-%d}, with Python {platform.python_version()}, DuckDB
+morning, and a month's mishaps happen. A day that fails leaves the publication of the day before byte for byte. This
+page is what the last drill wrote, on {datetime.now(UTC):%Y-%m-%d}, with Python {platform.python_version()}, DuckDB
 {duckdb.__version__} and {os.cpu_count()} processors.
 
 | day | morning of | what happens | exit | published | build in force | USD of calls | SHA-256 | seconds |

@@ -107,6 +107,8 @@ def warehouse_assets(home: Home, manifest: Path) -> dg.AssetsDefinition:
     )
     def warehouse() -> Iterator:
         build = builds.prepared(home)
+        if build.is_needed:
+            builds.check_writable(home)
         # where nothing changed, what the last run made and found still holds, and is told again
         succeeded = not build.is_needed or dbt.run(
             home,
@@ -114,7 +116,7 @@ def warehouse_assets(home: Home, manifest: Path) -> dg.AssetsDefinition:
         )
         yield from dbt.events(home, dbt.load_manifest(manifest))
         if not succeeded:
-            raise dg.Failure(f"dbt failed; see {home.logs / 'dbt_output.log'}", allow_retries=False)
+            raise dg.Failure(dbt.reason(home), allow_retries=False)
         builds.accept(home)
 
     return warehouse
