@@ -10,6 +10,7 @@ published, and the code says that somebody should look.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pertask.screen import Screen
 
 FAILED, WRONG_USAGE, INCOMPLETE = 1, 2, 3
+
+_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What a disk or its owner says no with."""
 
 
 class _Refusal(click.ClickException):
@@ -53,6 +57,11 @@ class _Group(click.Group):
             raise _Refusal(str(error), WRONG_USAGE) from error
         except LakeError as error:
             raise _Refusal(str(error), FAILED) from error
+        except OSError as error:
+            if error.errno not in _REFUSED:
+                raise
+            place = error.filename or Home.current().root
+            raise _Refusal(f"{place}: cannot be written: {error.strerror}. Nothing was published.", FAILED) from error
 
 
 class _Moment(click.ParamType):

@@ -62,6 +62,8 @@ def execute(
 
 def _execute(home: Home, steps: tuple[str, ...], *, full_refresh: bool, dates: tuple[date, date] | None) -> Outcome:
     os.environ.update(builds.environment(home))
+    from sqlalchemy.exc import DBAPIError
+
     from orchestration.definitions import graph
     from orchestration.lib.instance import open_instance
 
@@ -72,11 +74,16 @@ def _execute(home: Home, steps: tuple[str, ...], *, full_refresh: bool, dates: t
         if dates:
             asked |= {"first_date": dates[0].isoformat(), "last_date": dates[1].isoformat()}
         config["ops"] = {"snapshot": {"config": asked}}
-    done = (
-        graph(home)
-        .resolve_job_def(_JOBS[steps])
-        .execute_in_process(run_config=config, instance=instance, raise_on_error=False)
-    )
+    try:
+        done = (
+            graph(home)
+            .resolve_job_def(_JOBS[steps])
+            .execute_in_process(run_config=config, instance=instance, raise_on_error=False)
+        )
+    except DBAPIError as error:
+        # Dagster's own: what pertask writes fails its step
+        message = f"{home.dagster}: the history of runs cannot be written ({error.orig}). Is the disk full?"
+        return Outcome(succeeded=False, message=message, deliveries=tuple(PROGRESS.results) or None)
     outcome = outcome_of(home, done.all_events)
     if not done.success and outcome.succeeded:
         outcome = Outcome(succeeded=False, message="the run failed before its first step")
