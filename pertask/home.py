@@ -87,3 +87,8 @@ class Home:
     def published_file(self) -> Path:
         """The published marts, replaced whole by each publication."""
         return self.published / "pertask.duckdb"
+
+    @property
+    def exports(self) -> Path:
+        """The published marts in the formats of other tools."""
+        return self.published / "exports"
