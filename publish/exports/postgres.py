@@ -35,6 +35,7 @@ SCHEMA = "pertask"
 _EXAMPLE = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 _LIST = "marts"
 _LIST_COMMENT = "One row per mart that pertask keeps in this schema; pertask replaces these tables, and only these."
+"""Also the sign that the list is ours: later versions must know those of earlier ones by it."""
 _FETCH_ROWS = 50_000
 _WAIT = "60s"
 _TYPES = {
