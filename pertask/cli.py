@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pertask.errors import ConfigError, QueryError
+from pertask.errors import ConfigError, ExportError, QueryError
 from pertask.home import Home
 
 if TYPE_CHECKING:
     from ingest.runner import BatchResult, IngestRequest
     from pertask.config import Config
     from pertask.screen import Screen
+    from publish.exports.marts import MartsExport, PublishedMart
 
 FAILED, WRONG_USAGE, INCOMPLETE = 1, 2, 3
 
@@ -55,7 +56,7 @@ class _Group(click.Group):
             return super().invoke(context)
         except (ConfigError, QueryError, IngestError) as error:
             raise _Refusal(str(error), WRONG_USAGE) from error
-        except LakeError as error:
+        except (LakeError, ExportError) as error:
             raise _Refusal(str(error), FAILED) from error
         except OSError as error:
             if error.errno not in _REFUSED:
@@ -197,7 +198,10 @@ def query(sql: str, output_format: str) -> None:
 
 @cli.group()
 def export() -> None:
-    """Write the published marts into a file that other tools read."""
+    """Write the published marts where other tools read them: files, a spreadsheet, a server.
+
+    Each replaces what an earlier export left at its place, whole. If it cannot be finished, what was there stays.
+    """
 
 
 @export.command()
@@ -243,6 +247,91 @@ def focus(first: date | None, last: date | None, output: Path | None, output_for
         click.echo(f"left out: {done.unconverted_lines:,} bill lines without an exchange rate; see quality.findings")
     if done.unconverted_hours:
         click.echo(f"left out: {done.unconverted_hours:,} estimated GPU-hours without an exchange rate")
+
+
+_mart_option = click.option(
+    "--mart",
+    "marts",
+    metavar="SCHEMA.TABLE",
+    multiple=True,
+    help="Only this mart, such as core.fct_tasks; may be given several times. Default: all.",
+)
+
+
+def _output_option(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    help_text = f"Where to; default: published/exports/{default}."
+    return click.option("--output", metavar="PATH", type=click.Path(path_type=Path), help=help_text)
+
+
+@export.command()
+@_mart_option
+@_output_option("parquet/")
+def parquet(marts: tuple[str, ...], output: Path | None) -> None:
+    """A folder of Parquet files, one a mart: every digit, times in UTC."""
+    from publish.exports.folders import export_folder
+
+    _report_export(export_folder(_home(), "parquet", output=output, names=marts, on_mart=_say_mart))
+
+
+@export.command("csv")
+@_mart_option
+@_output_option("csv/")
+def csv_files(marts: tuple[str, ...], output: Path | None) -> None:
+    """A folder of CSV files, one a mart: every digit, ISO times in UTC, null as an empty field.
+
+    A text that begins with =, +, -, @, a tab or a carriage return gets an apostrophe before it, so that no spreadsheet
+    runs it as a formula.
+    """
+    from publish.exports.folders import export_folder
+
+    _report_export(export_folder(_home(), "csv", output=output, names=marts, on_mart=_say_mart))
+
+
+@export.command()
+@_mart_option
+@_output_option("pertask.xlsx")
+def xlsx(marts: tuple[str, ...], output: Path | None) -> None:
+    """One Excel workbook, a sheet a mart; its first sheets say what the marts and columns are.
+
+    Excel keeps 15 digits of a number. A mart of more rows than a sheet holds (1,048,576) is left out and said.
+    """
+    from publish.exports.workbook import export_workbook
+
+    _report_export(export_workbook(_home(), output=output, names=marts, on_mart=_say_mart))
+
+
+@export.command()
+@_mart_option
+@click.option("--schema", metavar="NAME", default="pertask", show_default=True, help="Schema that holds the marts.")
+def postgres(marts: tuple[str, ...], schema: str) -> None:
+    """Tables of a PostgreSQL server, such as pertask.core__fct_tasks; readers see all old rows or all new ones.
+
+    PERTASK_POSTGRES_URL says where: postgresql://USER:PASSWORD@HOST:5432/DATABASE. Grants, policies and views on the
+    tables stay. A mart that is not in this export, and was in the last one, is dropped.
+    """
+    from publish.exports.postgres import export_postgres
+
+    _report_export(export_postgres(_home(), schema=schema, names=marts, on_mart=_say_mart))
+
+
+@export.command()
+@_mart_option
+@_output_option("pertask.hyper")
+def hyper(marts: tuple[str, ...], output: Path | None) -> None:
+    """One Tableau extract, a table a mart. Needs Tableau's library: the extra `tableau`."""
+    from publish.exports.hyper import export_hyper
+
+    _report_export(export_hyper(_home(), output=output, names=marts, on_mart=_say_mart))
+
+
+def _say_mart(mart: PublishedMart) -> None:
+    click.echo(f"{mart.name}: {mart.row_count:,} rows")
+
+
+def _report_export(done: MartsExport) -> None:
+    click.echo(f"wrote {done.place}: {done.mart_count:,} marts, {done.row_count:,} rows")
+    for line in done.shortfalls:
+        click.echo(f"warning: {line}")
 
 
 @cli.group()

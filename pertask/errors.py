@@ -14,6 +14,10 @@ class QueryError(Exception):
     """SQL that DuckDB refuses, or nothing published to ask."""
 
 
+class ExportError(Exception):
+    """An export that could not be written; what it would have replaced stays as it was."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint to append to a message: the closest known name, else all of them."""
     names = list(known)

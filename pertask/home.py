@@ -102,3 +102,8 @@ class Home:
     def publication_history(self) -> Path:
         """Earlier publications, to go back to."""
         return self.published / "history"
+
+    @property
+    def exports(self) -> Path:
+        """The published marts in the formats of other tools."""
+        return self.published / "exports"

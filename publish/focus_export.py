@@ -24,9 +24,6 @@ machine without team and task type holds the difference, signed, so that each da
 
 from __future__ import annotations
 
-import contextlib
-import os
-import uuid
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -35,6 +32,8 @@ from typing import TYPE_CHECKING
 
 from pertask.errors import QueryError
 from pertask.home import Home
+from publish.exports.marts import open_published
+from publish.exports.targets import replaced_file
 from publish.publication import literal
 
 if TYPE_CHECKING:
@@ -105,43 +104,24 @@ def export_focus(
             default: all.
 
     Raises:
-        QueryError: there is no publication, it lacks a mart, or the file cannot be written.
+        QueryError: there is no publication, or it lacks a mart.
+        ExportError: the file cannot be written.
     """
     import duckdb
 
-    if not home.published_file.exists():
-        raise QueryError(
-            f"{home.published_file}: nothing is published yet. Run `pertask run`, or set PERTASK_HOME to the home that "
-            "you mean."
-        )
-    path = (output or home.published / "exports" / f"focus.{output_format}").absolute()
-    scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(duckdb.connect()) as connection:
-            _open(connection, home, dates)
-            connection.execute(_SQL.read_text(encoding="utf-8"))
-            [totals] = connection.execute(_TOTALS).fetchall()
-            [left_out] = connection.execute(_LEFT_OUT).fetchall()
-            _write(connection, output_format, scratch)
-        os.replace(scratch, path)
-    except duckdb.CatalogException as error:
-        raise QueryError(f"{home.published_file}: lacks what FOCUS needs ({error}). Run `pertask run`.") from error
-    except (OSError, duckdb.Error) as error:
-        raise QueryError(f"{path}: was not written: {error}") from error
-    finally:
-        scratch.unlink(missing_ok=True)
-    return FocusExport(path, *totals, *left_out)
-
-
-def _open(connection: duckdb.DuckDBPyConnection, home: Home, dates: tuple[date, date] | None) -> None:
+    path = (output or home.exports / f"focus.{output_format}").absolute()
     first, last = dates or (date.min, date.max)
-    connection.execute("set autoinstall_known_extensions = false")
-    connection.execute("set TimeZone = 'UTC'")
-    connection.execute(f"attach {literal(home.published_file)} as published (read_only)")
-    connection.execute("use published")
-    connection.execute(f"set variable first_date = date '{first}'")
-    connection.execute(f"set variable last_date = date '{last}'")
+    with open_published(home) as connection, replaced_file(path) as scratch:
+        connection.execute(f"set variable first_date = date '{first}'")
+        connection.execute(f"set variable last_date = date '{last}'")
+        try:
+            connection.execute(_SQL.read_text(encoding="utf-8"))
+        except duckdb.CatalogException as error:
+            raise QueryError(f"{home.published_file}: lacks what FOCUS needs ({error}). Run `pertask run`.") from error
+        [totals] = connection.execute(_TOTALS).fetchall()
+        [left_out] = connection.execute(_LEFT_OUT).fetchall()
+        _write(connection, output_format, scratch)
+    return FocusExport(path, *totals, *left_out)
 
 
 def _write(connection: duckdb.DuckDBPyConnection, output_format: str, path: Path) -> None:

@@ -257,7 +257,7 @@ def _write(home: Home, marts: list[Mart], scratch: Path) -> Publication:
         connection.execute(f"attach {literal(scratch)} as published (storage_version {literal(STORAGE_VERSION)})")
         connection.execute("begin")
         for schema in dict.fromkeys(mart.schema for mart in marts):
-            connection.execute(f"create schema if not exists published.{_name(schema)}")
+            connection.execute(f"create schema if not exists published.{quoted_name(schema)}")
         row_count = sum(_copy(connection, mart) for mart in marts)
         publication = Publication(
             published_at=datetime.now(UTC).replace(tzinfo=None),
@@ -291,11 +291,11 @@ def _copy(connection: duckdb.DuckDBPyConnection, mart: Mart) -> int:
     Rows are ordered by date and then by every other column: the same marts give the same file order, and a reader of
     a few dates reads little of the file.
     """
-    source = f"warehouse.{_name(mart.schema)}.{_name(mart.table)}"
-    target = f"published.{_name(mart.schema)}.{_name(mart.table)}"
+    source = f"warehouse.{quoted_name(mart.schema)}.{quoted_name(mart.table)}"
+    target = f"published.{quoted_name(mart.schema)}.{quoted_name(mart.table)}"
     columns = [row[0] for row in connection.execute(f"describe {source}").fetchall()]
     columns.sort(key=lambda column: column != mart.date_column)
-    order = ", ".join(f"{_name(column)} nulls last" for column in columns)
+    order = ", ".join(f"{quoted_name(column)} nulls last" for column in columns)
     [(row_count,)] = connection.execute(f"create table {target} as select * from {source} order by {order}").fetchall()
     _describe(connection, target, mart.description, mart.columns)
     return row_count
@@ -306,7 +306,7 @@ def _describe(connection: duckdb.DuckDBPyConnection, table: str, description: st
         connection.execute(f"comment on table {table} is {literal(description)}")
     for column, text in columns.items():
         if text:
-            connection.execute(f"comment on column {table}.{_name(column)} is {literal(text)}")
+            connection.execute(f"comment on column {table}.{quoted_name(column)} is {literal(text)}")
 
 
 def _build_facts(connection: duckdb.DuckDBPyConnection, home: Home) -> dict[str, Any]:
@@ -353,5 +353,6 @@ def literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def _name(text: str) -> str:
+def quoted_name(text: str) -> str:
+    """``text`` as an identifier of SQL."""
     return '"' + text.replace('"', '""') + '"'

@@ -59,7 +59,10 @@ def events(home: Home, manifest: Mapping[str, Any]) -> Iterator[dg.MaterializeRe
     """
     translator = Translator()
     for result in builds.results(home):
-        node = manifest["nodes"][result["unique_id"]]
+        node = manifest["nodes"].get(result["unique_id"])
+        if node is None:
+            # An exposure: dbt lists it among its results, and nothing was made or checked.
+            continue
         seconds = {"seconds": result["execution_time"]}
         if node["resource_type"] in ("model", "seed") and result["status"] == "success":
             yield dg.MaterializeResult(translator.get_asset_key(node), metadata=seconds)

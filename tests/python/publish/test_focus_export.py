@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from pertask.cli import cli
-from pertask.errors import QueryError
+from pertask.errors import ExportError, QueryError
 from pertask.home import Home
 from publish.focus_export import export_focus
 from tests.python.homes import SmallHome
@@ -368,6 +368,13 @@ def test_the_command_writes_where_it_is_told_and_says_what_it_left_out(small_hom
     assert [file.name for file in path.parent.iterdir()] == ["costs.csv"]
     for wrong in (["--from", "2026-08-20"], ["--from", "2026-08-21", "--to", "2026-08-20"]):
         assert CliRunner().invoke(cli, ["export", "focus", *wrong]).exit_code == 2
+
+
+def test_a_file_that_cannot_be_written_is_a_failure_and_no_wrong_usage(small_home, monkeypatch):
+    with pytest.raises(ExportError, match=r"/proc/none/focus\.csv: was not written"):
+        export_focus(small_home, "csv", output=Path("/proc/none/focus.csv"))
+    monkeypatch.setenv("PERTASK_HOME", str(small_home.root))
+    assert CliRunner().invoke(cli, ["export", "focus", "--output", "/proc/none/focus.csv"]).exit_code == 1
 
 
 def test_without_a_publication_it_says_what_to_do(tmp_path):
