@@ -53,6 +53,14 @@ allocation:
 # A run ends with exit code 3 when more of its new rows than this share were quarantined (0 to 1).
 limits:
   quarantined_ratio: 0.01
+
+# The report (`pertask report`).
+report:
+  # USD, INR or GBP; amounts are converted at each day's published rate.
+  currency: USD
+  # Sites of your own: the zone of the hours of their day. The regions of AWS, Google Cloud and Azure are known.
+  # time_zones:
+  #   pune-1: Asia/Kolkata
 """
 
 

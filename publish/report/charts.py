@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from itertools import pairwise
 from typing import Any
+
+from publish.report.money import SYMBOLS
 
 Rows = Iterable[dict[str, Any]]
 
@@ -40,7 +43,7 @@ def trend(rows: Rows, month_names: dict[date, str], symbol: str) -> dict:
     ]
     return _spec(
         alt.Chart(alt.Data(values=values))
-        .mark_bar()
+        .mark_bar(width={"band": 0.55})
         .encode(
             x=alt.X("month:N", sort=list(month_names.values()), title=None, axis=alt.Axis(labelAngle=0)),
             y=alt.Y("amount:Q", title=None, axis=_money_axis(alt, symbol)),
@@ -52,7 +55,8 @@ def trend(rows: Rows, month_names: dict[date, str], symbol: str) -> dict:
                 alt.Tooltip("amount:Q", title="Amount", format=",.2f"),
             ],
         )
-        .properties(height=260)
+        .properties(height=260),
+        symbol,
     )
 
 
@@ -74,7 +78,8 @@ def bill(rows: Sequence[dict[str, Any]], labels: dict[str, str], symbol: str) ->
             color=alt.Color("colour:N", scale=None),
             tooltip=[alt.Tooltip("part:N", title="Part"), alt.Tooltip("amount:Q", title="Amount", format=",.2f")],
         )
-        .properties(height=alt.Step(26))
+        .properties(height=26 * len(values)),
+        symbol,
     )
 
 
@@ -92,7 +97,7 @@ def tails(rows: Rows, symbol: str) -> dict:
     names = [value["task"] for value in values]
     base = alt.Chart(alt.Data(values=values)).encode(y=alt.Y("task:N", sort=names, title=None))
     scale = alt.Scale(type="log", nice=False, padding=12)
-    axis = _money_axis(alt, symbol, pattern="~g", ticks=4)
+    axis = _money_axis(alt, symbol, pattern="~f", ticks=[float(f"1e{power}") for power in range(-9, 10)])
     line = base.mark_rule(strokeWidth=3, color="var(--grid-strong)").encode(
         x=alt.X("p50:Q", scale=scale, title=None, axis=axis), x2="p99:Q"
     )
@@ -112,7 +117,7 @@ def tails(rows: Rows, symbol: str) -> dict:
             ],
         )
     )
-    return _spec((line + points).properties(height=alt.Step(28)))
+    return _spec((line + points).properties(height=28 * len(values)), symbol)
 
 
 def stacked(
@@ -151,18 +156,17 @@ def stacked(
                 alt.Tooltip("amount:Q", title="Amount", format=",.2f"),
             ],
         )
-        .properties(height=alt.Step(28))
+        .properties(height=28 * len(kept)),
+        symbol,
     )
 
 
 def heat(rows: Rows) -> dict:
     """How busy the GPUs of a site are by hour of its day."""
     alt = _altair()
-    values = [
-        {"site": site_name(row), "hour": row["local_hour"], "ratio": row["utilisation_ratio"]} for row in rows
-    ]
+    values = [{"site": site_name(row), "hour": row["local_hour"], "ratio": row["utilisation_ratio"]} for row in rows]
     steps = [0, *HEAT_STEPS, 1]
-    labels = [f"{low:.0%}–{high:.0%}" for low, high in zip(steps, steps[1:], strict=False)]
+    labels = [f"{low * 100:.0f}\N{EN DASH}{high:.0%}" for low, high in pairwise(steps)]
     for value in values:
         value["step"] = labels[sum(value["ratio"] >= step for step in HEAT_STEPS)]
     return _spec(
@@ -183,7 +187,7 @@ def heat(rows: Rows) -> dict:
                 alt.Tooltip("ratio:Q", title="Busy", format=".1%"),
             ],
         )
-        .properties(height=alt.Step(44))
+        .properties(height=44 * len({value["site"] for value in values}))
     )
 
 
@@ -199,11 +203,11 @@ def _altair() -> Any:
     return altair
 
 
-def _money_axis(alt: Any, symbol: str, pattern: str = "~s", ticks: int = 5) -> Any:
-    # Of Vega's own prefixes only thousands and millions read as money.
+def _money_axis(alt: Any, symbol: str, pattern: str = ",~f", ticks: Sequence[float] = ()) -> Any:
+    number = f"format(abs(datum.value), '{pattern}')"
     return alt.Axis(
-        labelExpr=f"'{symbol}' + replace(format(datum.value, '{pattern}'), '\N{MINUS SIGN}', '-')",
-        tickCount=ticks,
+        labelExpr=f"(datum.value < 0 ? '\N{MINUS SIGN}' : '') + '{symbol}' + {number}",
+        **({"values": list(ticks)} if ticks else {"tickCount": 5}),
         labelOverlap=True,
     )
 
@@ -216,13 +220,13 @@ def _colours(alt: Any, column: str, colour_of: dict[str, str]) -> Any:
     )
 
 
-def _spec(chart: Any) -> dict:
+def _spec(chart: Any, symbol: str | None = None) -> dict:
     alt = _altair()
     text = {"labelColor": "var(--text-soft)", "titleColor": "var(--text-soft)", "labelFontSize": 13}
     font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
-    return (
+    spec = (
         chart.properties(width="container", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
-        .configure(background="transparent", font=font, padding=2)
+        .configure(background="transparent", font=font, padding={"left": 2, "top": 2, "right": 22, "bottom": 2})
         .configure_view(stroke=None)
         .configure_axis(
             **text,
@@ -231,9 +235,13 @@ def _spec(chart: Any) -> dict:
             gridColor="var(--grid)",
             domainColor="var(--grid-strong)",
             tickColor="var(--grid-strong)",
-            labelLimit=150,
+            labelLimit=160,
         )
         .configure_axisY(ticks=False, domain=False, labelPadding=8)
         .configure_legend(**text, symbolType="square", labelLimit=200)
         .to_dict()
     )
+    if symbol == SYMBOLS["INR"]:
+        locale = {"decimal": ".", "thousands": ",", "grouping": [3, 2, 2, 2, 2, 2], "currency": [symbol, ""]}
+        spec["usermeta"] = {"embedOptions": {"formatLocale": locale}}
+    return spec

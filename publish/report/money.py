@@ -8,7 +8,7 @@ from typing import Any
 SYMBOLS = {"USD": "$", "INR": "₹", "GBP": "£"}
 """The report's currencies, by ISO 4217 code."""
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"
 
@@ -39,15 +39,15 @@ def count(number: Any) -> str:
 
 
 def share(ratio: Any) -> str:
-    """A ratio as a percentage, to one place; what is not quite all is not shown as all, nor what is little as nothing."""
+    """A ratio as a percentage, to one place; what is not quite all is not shown as all, nor little as nothing."""
     if ratio is None:
         return NOTHING
     value = _decimal(ratio) * 100
     rounded = value.quantize(Decimal("0.1"), ROUND_HALF_EVEN)
     if value < 100 <= rounded:
         return "> 99.9%"
-    if 0 < value and not rounded:
-        return "< 0.1%"
+    if value and not rounded:
+        return "< 0.1%" if value > 0 else f"> {_MINUS}0.1%"
     return f"{_without_sign_of_zero(rounded):f}%".replace("-", _MINUS)
 
 
@@ -56,7 +56,7 @@ def times(ratio: Any) -> str:
     if ratio is None:
         return NOTHING
     value = Decimal(f"{float(ratio):.2e}")
-    return f"{value:,f}×"
+    return f"{value:,f}\N{MULTIPLICATION SIGN}"
 
 
 def _signed(amount: Any, currency: str, places: int) -> str:

@@ -6,10 +6,11 @@ import calendar
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,20 +28,20 @@ _HERE = Path(__file__).parent
 
 PART_LABELS = {
     "gpu_active": "GPUs at work",
-    "gpu_loaded_idle": "GPUs idle, a model loaded",
-    "gpu_unallocated": "GPUs idle, held by nobody",
-    "gpu_unknown": "GPUs, use unknown",
+    "gpu_loaded_idle": "GPUs idle, loaded",
+    "gpu_unallocated": "GPUs idle, empty",
+    "gpu_unknown": "GPUs, unknown",
     "unused_commitment": "Commitments not used",
     "metered_calls": "Model calls, metered",
-    "other": "Other usage on the bills",
+    "other": "Other usage on bills",
     "tax": "Tax",
     "credits": "Credits",
-    "refunds": "Refunds and adjustments",
-    "commitment_timing": "Commitments paid now, used at another time",
+    "refunds": "Refunds, adjustments",
+    "commitment_timing": "Commitment timing",
     "unexplained": "Not explained",
     "total": "Cost of the month",
-    "gpu_estimated": "Estimated: GPU time whose bill has not come",
-    "model_charges": "Tokens on cloud bills",
+    "gpu_estimated": "of which estimated: GPU time whose bill has not come",
+    "model_charges": "beside it, tokens on cloud bills: the metered calls seen by the cloud, compared and not added",
 }
 """The parts of a month's cost, in the order of the page."""
 
@@ -155,9 +156,7 @@ class Answered:
     @property
     def rows(self) -> list[Row]:
         """All rows."""
-        return [
-            Row(self.answer.name, number, values, self.currency) for number, values in enumerate(self.answer.rows)
-        ]
+        return [Row(self.answer.name, number, values, self.currency) for number, values in enumerate(self.answer.rows)]
 
     def where(self, column: str, value: Any) -> Row | None:
         """The first row with a value in a column."""
@@ -214,10 +213,11 @@ def _render(publication: Publication, currency: str, time_zones: dict[str, str],
         loader=FileSystemLoader(_HERE), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(day=_day, days=_days, month=_month_name, moment=lambda value: f"{value:%d %B %Y, %H:%M}")
-    build = publication.ask("publication", {}) if "main.publication" in publication.marts else None
-    months = publication.ask("months", {}) if publication.marts & _DATED else None
+    build = publication.ask("publication", {})
+    months = publication.ask("months", {})
     period = _period(months, month)
     answers = _ask_all(publication, currency, time_zones, period) if period else {}
+    month_names = _month_names(months)
     answered = {name: Answered(answer, currency) for name, answer in answers.items()}
     return environment.get_template("page.html").render(
         css=(_HERE / "page.css").read_text(encoding="utf-8"),
@@ -229,17 +229,15 @@ def _render(publication: Publication, currency: str, time_zones: dict[str, str],
         build=build.rows[0] if build else None,
         period=period,
         questions=answered,
-        asked={name: answer for name, answer in answers.items()},
-        charts=_charts(answers, currency, period) if period else {},
+        asked=answers,
+        month_names=month_names,
+        charts=_charts(answers, money.SYMBOLS[currency], month_names),
         part_labels=PART_LABELS,
         causes=CAUSES,
         covered=COVERED,
         site_name=charts.site_name,
         total=money.total,
     )
-
-
-_DATED = {"unit_economics.cost_per_task_daily", "capacity.idle_dollars_daily", "core.fct_bill_lines"}
 
 
 def _period(months: Answer | None, month: date | None) -> Period | None:
@@ -263,7 +261,7 @@ def _period(months: Answer | None, month: date | None) -> Period | None:
 
 
 def _described(start: date, kinds: dict[str, dict[str, Any]], extents: dict[str, tuple[date, date]]) -> Period:
-    end = start.replace(day=calendar.monthrange(start.year, start.month)[1])
+    end = _month_end(start)
     shortfalls = []
     for kind, (first, last) in extents.items():
         if last < start or first > end:
@@ -279,9 +277,7 @@ def _described(start: date, kinds: dict[str, dict[str, Any]], extents: dict[str,
     return Period(start, end, dates, tuple(shortfalls))
 
 
-def _ask_all(
-    publication: Publication, currency: str, time_zones: dict[str, str], period: Period
-) -> dict[str, Answer]:
+def _ask_all(publication: Publication, currency: str, time_zones: dict[str, str], period: Period) -> dict[str, Answer]:
     if currency != "USD" and "core.dim_fx_rates" not in publication.marts:
         raise QueryError(f"there are no exchange rates in the publication (core.dim_fx_rates), so none of {currency}.")
     regions = publication.ask("regions", {})
@@ -305,31 +301,46 @@ def _ask_all(
     return {name: answer for name, answer in found.items() if answer}
 
 
-def _charts(answers: dict[str, Answer], currency: str, period: Period) -> dict[str, dict]:
+def _month_names(months: Answer | None) -> dict[date, str]:
+    """Each month, and from or up to which of its days there are data when that is not all."""
+    spans: dict[date, tuple[date, date]] = {}
+    for row in months.rows if months else []:
+        start, first, last = row["month_start"], row["first_date"], row["last_date"]
+        # Credits and refunds may be dated before anything else of their bill.
+        if row["kind"] != "bills":
+            known = spans.get(start, (first, last))
+            spans[start] = (max(first, known[0]), min(last, known[1]))
+    names = {}
+    for start in sorted({row["month_start"] for row in months.rows} if months else ()):
+        first, last = spans.get(start, (start, _month_end(start)))
+        days = "" if (first, last) == (start, _month_end(start)) else f", {first.day}\N{EN DASH}{last.day}"
+        names[start] = f"{start:%b %Y}{days}"
+    return names
+
+
+def _charts(answers: dict[str, Answer], symbol: str, month_names: dict[date, str]) -> dict[str, dict]:
     """The specification of each chart that has something to show, by name."""
-    symbol = money.SYMBOLS[currency]
-    found = dict(_drawn(answers, symbol))
-    return {name: spec for name, spec in found.items() if spec}
-
-
-def _drawn(answers: dict[str, Answer], symbol: str) -> Iterator[tuple[str, dict]]:
+    found: dict[str, dict] = {}
     if "bill" in answers:
-        yield "bill", charts.bill(answers["bill"].rows, PART_LABELS, symbol)
+        found["bill"] = charts.bill(answers["bill"].rows, PART_LABELS, symbol)
     if "trend" in answers:
         months = sorted({row["bill_month"] for row in answers["trend"].rows})
         if len(months) > 1:
-            yield "trend", charts.trend(answers["trend"].rows, {day: f"{day:%b %Y}" for day in months}, symbol)
+            names = {month: month_names.get(month, f"{month:%b %Y}") for month in months}
+            found["trend"] = charts.trend(answers["trend"].rows, names, symbol)
     if "tasks" in answers and any(row["p50_cost"] for row in answers["tasks"].rows):
-        yield "tails", charts.tails(answers["tasks"].rows, symbol)
+        found["tails"] = charts.tails(answers["tasks"].rows, symbol)
     if "retries" in answers and any(row["failed_cost"] for row in answers["retries"].rows):
-        yield "retries", charts.stacked(answers["retries"].rows, "cause", RETRY_PARTS, symbol, CAUSES)
-    if "idle" in answers:
+        found["retries"] = charts.stacked(answers["retries"].rows, "cause", RETRY_PARTS, symbol, CAUSES)
+    if "idle" in answers and any(row["effective_cost"] for row in answers["idle"].rows):
         teams = [row for row in answers["idle"].rows if row["team_name"] is not None]
-        yield "idle", charts.stacked(teams, "team_name", IDLE_PARTS, symbol)
+        found["idle"] = charts.stacked(teams, "team_name", IDLE_PARTS, symbol)
     if "utilisation" in answers:
-        yield "utilisation", charts.heat(answers["utilisation"].rows)
+        found["utilisation"] = charts.heat(answers["utilisation"].rows)
+    return found
 
 
+@cache
 def _libraries() -> str:
     """Vega, Vega-Lite and the embedder in one script, so that the page needs no network."""
     import vl_convert
@@ -346,10 +357,14 @@ def _days(first: date, last: date) -> str:
     if first == last:
         return _day(first)
     if (first.year, first.month) == (last.year, last.month):
-        return f"{first.day}–{_day(last)}"
+        return f"{first.day}\N{EN DASH}{_day(last)}"
     if first.year == last.year:
-        return f"{first.day} {first:%B} – {_day(last)}"
-    return f"{_day(first)} – {_day(last)}"
+        return f"{first.day} {first:%B} \N{EN DASH} {_day(last)}"
+    return f"{_day(first)} \N{EN DASH} {_day(last)}"
+
+
+def _month_end(start: date) -> date:
+    return start.replace(day=calendar.monthrange(start.year, start.month)[1])
 
 
 def _month_name(value: date) -> str:

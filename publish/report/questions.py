@@ -41,9 +41,7 @@ class Publication:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
         self._connection = connection
-        self._environment = Environment(
-            loader=FileSystemLoader(_SQL), undefined=StrictUndefined, trim_blocks=False, autoescape=False
-        )
+        self._environment = Environment(loader=FileSystemLoader(_SQL), undefined=StrictUndefined)
         rows = connection.execute(
             "select table_schema || '.' || table_name from information_schema.tables where table_catalog = "
             "current_database()"
@@ -66,9 +64,14 @@ class Publication:
             used[mart_name] = None
             return mart_name
 
+        def one_of(*mart_names: str) -> str:
+            if not self.marts.intersection(mart_names):
+                raise _MartMissing(mart_names)
+            return ""
+
         template = self._environment.get_template(f"{name}.sql")
         try:
-            text = template.render(values, mart=mart, has=self.marts.__contains__)
+            text = template.render(values, mart=mart, has=self.marts.__contains__, one_of=one_of)
         except _MartMissing:
             return None
         sql = _tidy(text)

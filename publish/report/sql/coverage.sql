@@ -1,4 +1,5 @@
 {%- from 'money.sql' import in_month with context -%}
+{{- one_of('quality.tag_coverage_daily', 'quality.price_coverage_daily', 'capacity.idle_dollars_daily') -}}
 with parts as (
     {%- set union = joiner('\n    union all') %}
     {%- if has('quality.tag_coverage_daily') %}{{ union() }}

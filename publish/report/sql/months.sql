@@ -1,4 +1,5 @@
 {#- The days of which each kind of data tells. A bill's line is on the day on which its charge period starts. -#}
+{{- one_of('unit_economics.cost_per_task_daily', 'capacity.idle_dollars_daily', 'core.fct_bill_lines') -}}
 with days as (
     {%- set union = joiner('\n    union all') %}
     {%- for kind, name, day, provisional in [

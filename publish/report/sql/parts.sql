@@ -4,6 +4,7 @@ their billing period. Tokens on a cloud's bill are the metered calls seen from t
 #}
 {%- from 'money.sql' import rates, at_rate, money with context -%}
 {%- macro converted_parts() -%}
+{{ one_of('core.fct_gpu_hours', 'core.fct_call_attempts', 'core.fct_bill_lines') -}}
 {{ rates() -}}
 amounts as (
     {%- set union = joiner('\n    union all') %}

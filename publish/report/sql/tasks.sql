@@ -6,6 +6,7 @@ days as (
         daily.tasks,
         daily.successful_tasks,
         daily.fully_priced_tasks,
+        daily.is_estimated,
         {{ money('daily.cost_usd') }} as cost,
         {{ money('daily.fully_priced_cost_usd') }} as fully_priced_cost,
         {{ money('daily.fully_loaded_cost_per_task_usd * daily.fully_priced_tasks') }} as fully_loaded_cost,
@@ -58,7 +59,8 @@ select
     {%- endif %}
     sum(days.headline_cost) as headline_cost,
     sum(days.headline_task_cost) as headline_task_cost,
-    sum(days.headline_task_cost) / nullif(sum(days.headline_cost), 0) as cost_multiple
+    sum(days.headline_task_cost) / nullif(sum(days.headline_cost), 0) as cost_multiple,
+    bool_or(days.is_estimated) as is_estimated
 from days
 {%- if has('core.fct_tasks') %}
 left join tails on days.task_type = tails.task_type

@@ -1,4 +1,5 @@
 {#- Dollars of days without a rate: they are in no figure of another currency. -#}
+{{- one_of('core.fct_gpu_hours', 'core.fct_call_attempts', 'core.fct_bill_lines') -}}
 with dollars as (
     {%- set union = joiner('\n    union all') %}
     {%- if has('core.fct_bill_lines') %}{{ union() }}
