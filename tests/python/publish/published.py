@@ -1,4 +1,4 @@
-"""A small published file, made by hand: two days of August 2026 and one of September, with numbers to do in the head."""
+"""A small published file, made by hand: two days of August 2026 and one of September, easy to do in the head."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ TABLES = {
     # Of the 42 dollars of the first machine its GPUs carry 40.
     "core.fct_gpu_line_days": (
         {"source": "varchar", "line_id": "varchar", "line_kind": "varchar", "effective_cost_usd": MONEY},
-        "('cloud', 'gpu', 'gpu_usage', 40), ('cloud', 'late', 'gpu_usage', 1), ('cloud', 'unused', 'unused_commitment', 3)",
+        """
+        ('cloud', 'gpu', 'gpu_usage', 40), ('cloud', 'late', 'gpu_usage', 1),
+        ('cloud', 'unused', 'unused_commitment', 3)
+        """,
     ),
     "core.fct_tasks": (
         {
