@@ -67,7 +67,7 @@ COVERED = {
 }
 
 RETRY_PARTS = {
-    "recovered_cost": ("made good by a later attempt", "var(--work)"),
+    "recovered_cost": ("made good", "var(--work)"),
     "abandoned_cost": ("given up", "var(--idle)"),
     "unresolved_cost": ("end unknown", "var(--unknown)"),
 }
