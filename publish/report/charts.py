@@ -20,7 +20,7 @@ COST_GROUPS = {
     "GPUs idle": ("var(--idle)", ("gpu_loaded_idle", "gpu_unallocated", "unused_commitment")),
     "GPUs unknown": ("var(--unknown)", ("gpu_unknown",)),
     "Model calls": ("var(--calls)", ("metered_calls",)),
-    "Other usage": ("var(--other)", ("other", "commitment_timing", "unexplained")),
+    "Other usage": ("var(--other)", ("other", "commitment_timing", "other_months", "unexplained")),
     "Tax less credits": ("var(--tax)", ("tax", "credits", "refunds")),
 }
 """How a trend adds up the parts of a bill: colour and parts of each group, in the order of the stack."""
@@ -45,7 +45,12 @@ def trend(rows: Rows, month_names: dict[date, str], symbol: str) -> dict:
         alt.Chart(alt.Data(values=values))
         .mark_bar(width={"band": 0.55})
         .encode(
-            x=alt.X("month:N", sort=list(month_names.values()), title=None, axis=alt.Axis(labelAngle=0)),
+            x=alt.X(
+                "month:N",
+                sort=list(month_names.values()),
+                title=None,
+                axis=alt.Axis(labelAngle=0, labelOverlap="greedy"),
+            ),
             y=alt.Y("amount:Q", title=None, axis=_money_axis(alt, symbol)),
             color=_colours(alt, "group", {group: colour for group, (colour, _) in COST_GROUPS.items()}),
             order=alt.Order("place:O"),

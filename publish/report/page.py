@@ -6,6 +6,7 @@ import calendar
 import os
 import re
 import tempfile
+import textwrap
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ PART_LABELS = {
     "credits": "Credits",
     "refunds": "Refunds, adjustments",
     "commitment_timing": "Commitment timing",
+    "other_months": "GPU time of other months",
     "unexplained": "Not explained",
     "total": "Cost of the month",
     "gpu_estimated": "of which estimated: GPU time whose bill has not come",
@@ -285,7 +287,9 @@ def _ask_all(publication: Publication, currency: str, time_zones: dict[str, str]
         "currency": currency,
         "first_date": period.start,
         "last_date": period.end,
-        "part_names": "[" + ", ".join(f"'{name}'" for name in PART_LABELS) + "]",
+        # thirteen months: the same month of the year before stands in it
+        "trend_date": period.start.replace(year=period.start.year - 1),
+        "part_names": textwrap.fill(str(list(PART_LABELS)), 110, subsequent_indent="    "),
         "zones": zones_of((row["region"] for row in regions.rows), time_zones) if regions else {},
     }
     found = {name: publication.ask(name, values) for name in _QUESTIONS}
@@ -306,7 +310,7 @@ def _month_names(months: Answer | None) -> dict[date, str]:
     spans: dict[date, tuple[date, date]] = {}
     for row in months.rows if months else []:
         start, first, last = row["month_start"], row["first_date"], row["last_date"]
-        # Credits and refunds may be dated before anything else of their bill.
+        # A bill's period starts with the month, whenever what it charges for does.
         if row["kind"] != "bills":
             known = spans.get(start, (first, last))
             spans[start] = (max(first, known[0]), min(last, known[1]))

@@ -94,6 +94,7 @@ def test_charts_are_drawn_and_the_page_fits(browser, page, width, scheme):
         assert chart["text"] == {"light": "rgb(77, 85, 100)", "dark": "rgb(179, 188, 203)"}[scheme]
     work = {"light": "rgb(0, 114, 178)", "dark": "rgb(86, 180, 233)"}[scheme]
     assert work in charts[0]["fill"]
+    browser.execute_script("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     page_width, viewport = browser.execute_script(
         "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )

@@ -1,5 +1,5 @@
 {%- from 'parts.sql' import converted_parts with context -%}
-with {{ converted_parts() }}
+with {{ converted_parts(first_date) }}
 
 select
     part,

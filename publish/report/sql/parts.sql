@@ -3,7 +3,7 @@ The parts of each month's cost, by day: GPU time on its own days, metered calls 
 their billing period. Tokens on a cloud's bill are the metered calls seen from the other side: shown, never added.
 #}
 {%- from 'money.sql' import rates, at_rate, money with context -%}
-{%- macro converted_parts() -%}
+{%- macro converted_parts(since) -%}
 {{ one_of('core.fct_gpu_hours', 'core.fct_call_attempts', 'core.fct_bill_lines') -}}
 {{ rates() -}}
 amounts as (
@@ -20,6 +20,7 @@ amounts as (
             sum(unused_commitment_usd) as unused_commitment,
             sum(case when is_provisional then effective_cost_usd + unused_commitment_usd end) as gpu_estimated
         from {{ mart('core.fct_gpu_hours') }}
+        where usage_date between date '{{ since }}' and date '{{ last_date }}'
         group by all
     )
     on gpu_active, gpu_loaded_idle, gpu_unallocated, gpu_unknown, unused_commitment, gpu_estimated
@@ -33,7 +34,7 @@ amounts as (
         -- a row of a sampled log stands for sample_weight calls
         sum(cast(cost_usd as decimal(24, 12)) * cast(sample_weight as decimal(14, 6))) as amount_usd
     from {{ mart('core.fct_call_attempts') }}
-    where cost_basis = 'metered'
+    where cost_basis = 'metered' and usage_date between date '{{ since }}' and date '{{ last_date }}'
     group by all
     {%- endif %}
     {%- if has('core.fct_bill_lines') %}{{ union() }}
@@ -68,10 +69,29 @@ amounts as (
             where line_kind = 'gpu_usage'
             group by all
         ) as gpu_shares on bill_lines.source = gpu_shares.source and bill_lines.line_id = gpu_shares.line_id
+        where cast(bill_lines.billing_period_start as date) between date '{{ since }}' and date '{{ last_date }}'
         group by all
     )
     on other, tax, credits, refunds, commitment_timing, invoiced, model_charges
     into name part value amount_usd
+    union all
+    -- GPU time that is billed in another month than it was used in: it counts where it was used, and evens out here
+    select
+        unnest([line_days.bill_month, line_days.usage_month]) as bill_month,
+        line_days.usage_date,
+        'other_months' as part,
+        unnest([line_days.effective_cost_usd, -line_days.effective_cost_usd]) as amount_usd
+    from (
+        select
+            days.usage_date,
+            days.effective_cost_usd,
+            cast(date_trunc('month', days.usage_date) as date) as usage_month,
+            cast(date_trunc('month', bill_lines.billing_period_start) as date) as bill_month
+        from {{ mart('core.fct_gpu_line_days') }} as days
+        inner join {{ mart('core.fct_bill_lines') }} as bill_lines
+            on days.source = bill_lines.source and days.line_id = bill_lines.line_id
+    ) as line_days
+    where line_days.bill_month != line_days.usage_month
     {%- endif %}
 ),
 

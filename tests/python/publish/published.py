@@ -59,10 +59,13 @@ TABLES = {
     ),
     # Of the 42 dollars of the first machine its GPUs carry 40.
     "core.fct_gpu_line_days": (
-        {"source": "varchar", "line_id": "varchar", "line_kind": "varchar", "effective_cost_usd": MONEY},
+        {
+            **{"source": "varchar", "line_id": "varchar", "usage_date": "date", "line_kind": "varchar"},
+            "effective_cost_usd": MONEY,
+        },
         """
-        ('cloud', 'gpu', 'gpu_usage', 40), ('cloud', 'late', 'gpu_usage', 1),
-        ('cloud', 'unused', 'unused_commitment', 3)
+        ('cloud', 'gpu', '2026-08-01', 'gpu_usage', 40), ('cloud', 'late', '2026-08-31', 'gpu_usage', 1),
+        ('cloud', 'unused', '2026-08-01', 'unused_commitment', 3)
         """,
     ),
     "core.fct_tasks": (

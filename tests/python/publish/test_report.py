@@ -21,6 +21,7 @@ from pertask.query import as_text, connect
 from publish.report import write_report
 from tests.python.publish.published import TABLES, change, make_published
 
+MINUS = "\N{MINUS SIGN}"
 ROOT = Path(__file__).parents[3]
 
 
@@ -102,6 +103,17 @@ def test_the_month_adds_up_from_gpu_states_calls_and_bills(home):
 def test_what_the_parts_do_not_tell_is_named(home):
     change(home, "update core.fct_gpu_hours set loaded_idle_usd = 17 where loaded_idle_usd = 20")
     assert amounts(page_of(home))[11] == "$3.00"
+
+
+def test_gpu_time_billed_in_another_month_counts_where_it_was_used(home):
+    change(home, "update core.fct_bill_lines set effective_cost_usd = 6, billed_cost_usd = 6 where line_id = 'late'")
+    change(home, "insert into core.fct_gpu_line_days values ('cloud', 'late', '2026-09-01', 'gpu_usage', 5)")
+    page = page_of(home)
+    assert amounts(page)[10:14] == ["$2.00", "$5.00", "$0.00", "$261.00"]
+    september = page_of(home, month=date(2026, 9, 1))
+    # 8 of estimated GPU time less the 5 of it that August's bill has; the estimate is no invoice
+    assert "GPU time of other months: billed" in september.words
+    assert f"{MINUS}$5.00" in amounts(september)
 
 
 def test_tasks_have_their_cost_tail_and_multiple(home):
@@ -230,7 +242,7 @@ def test_the_latest_complete_month_is_shown_unless_another_is_asked_for(home):
     # what is estimated is in the month, and told
     assert page.shown("bill", "amount")[-2:] == ["$17.00", "$8.00"]
     assert "Provisional: $8.00 of GPU time on 1 day (1 September 2026)" in page.words
-    with pytest.raises(QueryError, match=r"no data of 2025-01. Months with data: .*2026-08, 2026-09"):
+    with pytest.raises(QueryError, match=r"no data of 2025-01. Months with data: 2026-08, 2026-09\."):
         write_report(home, month=date(2025, 1, 1))
 
 
