@@ -29,7 +29,7 @@ select
 from dollars
 where
     amount_usd != 0
-    and usage_date <= date '{{ last_date }}'
+    and usage_date between date '{{ trend_date }}' and date '{{ last_date }}'
     and usage_date not in (
         select rate_day from {{ mart('core.dim_fx_rates') }}
         where currency = '{{ currency }}' and usd_per_unit is not null
