@@ -86,6 +86,16 @@ class _Day(click.ParamType):
             self.fail(f"{value!r} is no date. Write it as 2026-08-31.", param, context)
 
 
+class _Month(click.ParamType):
+    name = "month"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> date:
+        try:
+            return datetime.strptime(value, "%Y-%m").date()
+        except ValueError:
+            self.fail(f"{value!r} is no month. Write it as 2026-08.", param, context)
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="pertask")
 def cli() -> None:
@@ -332,6 +342,33 @@ def _report_export(done: MartsExport) -> None:
     click.echo(f"wrote {done.place}: {done.mart_count:,} marts, {done.row_count:,} rows")
     for line in done.shortfalls:
         click.echo(f"warning: {line}")
+
+
+@cli.command()
+@click.option(
+    "--currency",
+    type=click.Choice(("USD", "INR", "GBP"), case_sensitive=False),
+    help="Default: `report: {currency: ...}` in pertask.yml, else USD.",
+)
+@click.option("--month", type=_Month(), help="As 2026-08; default: the latest complete month.")
+def report(currency: str | None, month: date | None) -> None:
+    """Write published/report/index.html: one page on what a month cost, from the published marts.
+
+    It needs no network to be read. Amounts in INR or GBP are converted at each day's published rate.
+    """
+    from time import monotonic
+
+    from pertask.config import load_config
+    from publish.report import ReportError, write_report
+
+    home = _home()
+    settings = load_config(home, with_mappings=False).report
+    started = monotonic()
+    try:
+        path = write_report(home, currency=currency or settings.currency, time_zones=settings.time_zones, month=month)
+    except ReportError as error:
+        raise _Refusal(str(error), FAILED) from error
+    click.echo(f"wrote {path} in {monotonic() - started:.1f} s")
 
 
 @cli.group()

@@ -1,4 +1,4 @@
-"""pertask.yml: the sources to ingest, how GPU bills are shared out, limits of what a run may quarantine, alerts.
+"""pertask.yml: the sources to ingest, how GPU bills are shared out, limits, schedule, alerts, report.
 
 ``load_config`` checks the whole file and raises one ConfigError that lists every problem with its line and column.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import glob
+import re
 import sys
 import zoneinfo
 from collections.abc import Hashable, Iterator
@@ -14,7 +15,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from ingest.formats import FORMATS, MAPPING
@@ -31,6 +41,7 @@ __all__ = [
     "ConfigError",
     "Limits",
     "Publishing",
+    "Report",
     "Schedule",
     "Source",
     "TokenConvention",
@@ -70,6 +81,22 @@ def _problem(text: str) -> PydanticCustomError:
     return PydanticCustomError("pertask", "{text}", {"text": text})
 
 
+def _is_a_zone(value: str) -> str:
+    if value not in zoneinfo.available_timezones():
+        raise _problem(f"{value!r} is no time zone. Use an IANA name, such as Asia/Kolkata.")
+    return value
+
+
+def _is_a_region(value: str) -> str:
+    if not re.fullmatch(r"[\w .:/-]+", value):
+        raise _problem(f"{value!r} is no region. Letters, digits, spaces and . : / - _ may be in its name.")
+    return value
+
+
+Zone = Annotated[Text, AfterValidator(_is_a_zone)]
+Region = Annotated[Text, AfterValidator(_is_a_region)]
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -98,7 +125,7 @@ class Source(_Model):
     path: Text
     format: Text = "auto"
     mapping: Text | None = Field(default=None, validate_default=True)
-    time_zone: Text = "UTC"
+    time_zone: Zone = "UTC"
     delivered_at: datetime | None = None
     token_convention: TokenConvention | None = None
     precedence: Annotated[int, Field(strict=True, ge=1)] | None = None
@@ -120,14 +147,6 @@ class Source(_Model):
             raise _problem("format mapping needs `mapping: <file>`, the file that says what the columns are")
         if value is not None and format_name is not None and format_name != MAPPING:
             raise _problem(f"a mapping file is for `format: mapping`, and the format here is {format_name}")
-        return value
-
-    @field_validator("time_zone")
-    @classmethod
-    def _is_a_zone(cls, value: str) -> str:
-        zones = zoneinfo.available_timezones()
-        if value not in zones:
-            raise _problem(f"{value!r} is no time zone. Use an IANA name, such as Asia/Kolkata.")
         return value
 
     @field_validator("delivered_at")
@@ -252,6 +271,18 @@ class Alerts(_Model):
     publication_stale_after_hours: Annotated[int, Field(strict=True, ge=1)] = 48
 
 
+class Report(_Model):
+    """How the report shows what is published.
+
+    Attributes:
+        currency: USD, INR or GBP; amounts are converted at each day's published rate.
+        time_zones: IANA zone by region, for sites of your own; those of the large clouds are known.
+    """
+
+    currency: Literal["USD", "INR", "GBP"] = "USD"
+    time_zones: Annotated[dict[Region, Zone], BeforeValidator(_absent_is_empty)] = {}
+
+
 @dataclass(frozen=True)
 class Undelivered:
     """A configured source whose path holds no file yet."""
@@ -269,6 +300,7 @@ class Config(_Model):
     schedule: Annotated[Schedule, BeforeValidator(_absent_is_empty)] = Schedule()
     publication: Annotated[Publishing, BeforeValidator(_absent_is_empty)] = Publishing()
     alerts: Annotated[Alerts, BeforeValidator(_absent_is_empty)] = Alerts()
+    report: Annotated[Report, BeforeValidator(_absent_is_empty)] = Report()
 
     def requests(self, home: Home) -> list[IngestRequest]:
         """What to ingest, in the order of the file; a source that has delivered nothing yet is left out.
@@ -370,6 +402,7 @@ def _keys_at(loc: tuple) -> list[str]:
         "publication": Publishing,
         "schedule": Schedule,
         "alerts": Alerts,
+        "report": Report,
         "sources": TokenConvention if "token_convention" in loc[2:] else Source,
     }.get(loc[0] if loc else "", Config)
     return list(model.model_fields)

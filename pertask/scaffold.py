@@ -78,6 +78,14 @@ alerts:
   repeat_hours: 20
   # How old the publication may be when runs fail.
   publication_stale_after_hours: 48
+
+# The report (`pertask report`).
+report:
+  # USD, INR or GBP; amounts are converted at each day's published rate.
+  currency: USD
+  # Sites of your own: the zone of the hours of their day. The regions of AWS, Google Cloud and Azure are known.
+  # time_zones:
+  #   pune-1: Asia/Kolkata
 """
 
 

@@ -138,7 +138,14 @@ source: {}
         ("limits: {quarantined_ratio: true}", "1:29: limits.quarantined_ratio: a number is expected"),
         ("limits: {quarantined_ratio: -0.1}", "1:29: limits.quarantined_ratio: Input should be greater than or equal"),
         ("sources: {a: {path: ''}}", "1:21: sources.a.path: this must not be empty"),
-        ("- a\n- b", "1:1: keys and values are expected: sources, allocation, limits, schedule, publication, alerts."),
+        ("- a\n- b", "1:1: keys and values are expected: sources, allocation, limits, schedule"),
+        ("report: {currency: EUR}", "1:20: report.currency: Input should be 'USD', 'INR' or 'GBP'"),
+        ("report: {curency: INR}", "1:10: report.curency: there is no such key. Did you mean currency?"),
+        (
+            "report: {time_zones: {pune-1: Pune}}",
+            "1:31: report.time_zones.pune-1: 'Pune' is no time zone. Use an IANA name, such as Asia/Kolkata.",
+        ),
+        ('report: {time_zones: {"a\'b": UTC}}', "report.time_zones.a'b"),
         ("allocation: {idle: evenly}", "1:20: allocation.idle: Input should be 'by_use', 'even' or 'owner'"),
         ("allocation: {weight: time}", "1:14: allocation.weight: there is no such key. Did you mean weights?"),
         (
