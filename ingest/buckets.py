@@ -275,7 +275,7 @@ def _unusable(key: str) -> str:
         return "a control character or backslash is in its name"
     for name in key.split("/"):
         if name in ("", ".", ".."):
-            return "a part between slashes is empty, . or .."
+            return "a part between slashes is empty, or made of dots"
         if len(name.encode()) > _NAME_BYTES:
             return f"a part between slashes is longer than {_NAME_BYTES} bytes"
     return ""
@@ -465,15 +465,10 @@ def _object_reason(error: BaseException) -> str:
         return "it was written to while it was fetched. It is tried again each time."
     if _is_gone(error):
         return "it was listed, but is gone now. If the vendor puts others in its place, they are fetched the next time."
-    code = _code(error)
-    if code in _DENIED:
-        return f"access to this object is denied. Allow s3:GetObject on it, and s3:ListBucket.{_unset_hint()}"
-    if code == _ARCHIVED:
-        return "it is archived. Restore it, or narrow the path of the source."
-    if _UNREADABLE_REFUSAL in str(error):
+    if _code(error) in (*_DENIED, _ARCHIVED) or _UNREADABLE_REFUSAL in str(error):
         return (
-            "the store lists it but does not give it out. If it is archived, restore it; if it is encrypted, allow the "
-            "use of its key."
+            "access to this object is denied. Allow s3:GetObject on it, and the use of its key if it is encrypted; "
+            f"restore it if it is archived.{_unset_hint()}"
         )
     return ""
 

@@ -87,8 +87,6 @@ def object_store() -> Iterator[Store]:
 
     class Front(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # Head and body in one piece: the client may judge an error before the rest of it comes.
-        wbufsize = -1
 
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path).rstrip("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,35 +13,14 @@ import pytest
 from ingest import buckets
 from ingest.buckets import Bucket, BucketError, fetch, listing
 from ingest.lake import Lake
-from ingest.runner import BatchResult, IngestRequest, ingest
+from ingest.runner import BatchResult, IngestRequest, find_deliveries, ingest
 from tests.python.conftest import spend_log_row
 from tests.python.ingest.formats.test_aws_cur import aws_line
 from tests.python.ingest.helpers import assert_nowhere, bill_line, write_csv
-from tests.python.object_store import KEY, SECRET, Store, object_store
+from tests.python.object_store import KEY, SECRET, Store
 
 EXPORT = "prefix/export"
 MONTH = "BILLING_PERIOD=2026-08"
-
-
-@pytest.fixture(scope="module")
-def running_store():
-    with object_store() as store:
-        yield store
-
-
-@pytest.fixture
-def store(running_store: Store, monkeypatch) -> Store:
-    """The store, its front without faults, and its credentials in the environment."""
-    running_store.faults.clear()
-    running_store.requests.clear()
-    running_store.before_answer = lambda method, path: None
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(buckets, "_WAIT_SECONDS", 0.001)
-    return running_store
 
 
 @pytest.fixture
@@ -311,6 +291,27 @@ def test_a_log_in_a_mirror_is_read_like_any_file(store, name, tmp_path, lake_row
     assert lake_rows("llm_calls", "source, call_id") == [("gateway", "a"), ("gateway", "b"), ("gateway", "c")]
 
 
+def test_a_source_of_all_of_landing_passes_over_the_mirrors(store, name, tmp_path):
+    store.put(name, "logs/a.jsonl", log_of("a"))
+    bucket = at(store, tmp_path, f"s3://{name}")
+    fetch(bucket)
+    landing = bucket.mirrors.parent
+    (landing / "b.jsonl").write_bytes(log_of("b"))
+    assert [path.name for found in find_deliveries(IngestRequest("all", landing)) for path in found.paths] == [
+        "b.jsonl"
+    ]
+
+
+def test_two_that_fetch_a_source_at_once_fetch_each_object_once(store, name, tmp_path):
+    keys = [f"logs/{number}" for number in range(20)]
+    for key in keys:
+        store.put(name, key, b"1")
+    bucket = at(store, tmp_path, f"s3://{name}/logs/")
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(fetch, [bucket, bucket])) == [[], []]
+    assert sorted(store.gets()) == sorted(f"/{name}/{key}" for key in keys)
+
+
 # What may go wrong on the way
 
 
@@ -362,9 +363,9 @@ def test_an_archived_object_is_told(store, name, tmp_path):
     store.refuse("GET", "logs/long", 403, "InvalidObjectState")
     store.refuse("GET", "logs/short", 403, "InvalidObjectState")
     bucket = at(store, tmp_path, f"s3://{name}/logs/")
-    long, short = fetch(bucket)
-    assert long.message.endswith("it is archived. Restore it, or narrow the path of the source.")
-    assert "does not give it out. If it is archived, restore it" in short.message
+    problems = fetch(bucket)
+    assert [problem.path.name for problem in problems] == ["long", "short"]
+    assert all(problem.message.endswith("; restore it if it is archived.") for problem in problems)
     assert files(bucket) == ["logs/there"]
 
 
