@@ -295,7 +295,7 @@ def test_a_source_in_a_bucket_is_fetched_and_read(home, store):
 
     assert result.exit_code == cli.INCOMPLETE
     assert sources(home) == {"a.jsonl": "gateway"}
-    assert "ingest: fetching 1 objects" in result.stdout
+    assert "ingest: fetching 1 object, 0.0 MB, of source gateway" in result.stdout
     assert f"source later has delivered nothing yet (s3://{bucket}/later/)" in result.stdout
     assert "NOT READ: s3://no-such-bucket/ (source 'lost'): there is no bucket 'no-such-bucket'" in result.stdout
     assert "source lost has delivered nothing" not in result.stdout

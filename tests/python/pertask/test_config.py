@@ -111,6 +111,17 @@ def test_a_source_in_a_bucket_becomes_a_request_for_its_mirror(tmp_path):
     assert [absent.path for absent in config.undelivered(home)] == ["s3://acme-bills/cur/", "s3://acme-logs/*/*.jsonl"]
 
 
+def test_the_example_of_the_page_on_buckets_is_accepted(tmp_path):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "buckets.md").read_text(encoding="utf-8")
+    home = write(tmp_path, page.split("```yaml\n")[1].split("```")[0])
+    sources = load_config(home).sources
+    assert [source.bucket(name, home).name for name, source in sources.items()] == [
+        "acme-billing",
+        "acme-logs",
+        "traces",
+    ]
+
+
 def test_what_is_wrong_with_a_bucket_is_told_without_a_secret(tmp_path):
     text = """\
 sources:
@@ -241,7 +252,8 @@ def test_the_examples_of_a_new_home_are_right_once_uncommented(tmp_path):
     examples = is_example.sub("  ", CONFIGURATION.replace("# A name of your choice: ", "# A name of your choice, "))
     config = load_config(write(tmp_path, examples), with_mappings=False)
 
-    assert list(config.sources) == ["gateway", "bot", "cloud_bill", "other_gateway", "tracer"]
+    assert list(config.sources) == ["gateway", "bot", "cloud_bill", "aws_bill", "other_gateway", "tracer"]
+    assert config.sources["aws_bill"].endpoint == "https://minio.internal:9000"
     assert config.sources["tracer"].precedence == 2
     assert config.sources["other_gateway"].token_convention.input_includes_cached is False
 
