@@ -7,7 +7,7 @@ import glob
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from types import ModuleType
 
 import duckdb
 
+from ingest.buckets import Bucket, fetch
 from ingest.errors import IngestError
 from ingest.formats import MAPPING, load_format, sniff
 from ingest.lake import Attempt, Batch, Lake, SourceFile, batch_id, hash_file
@@ -39,6 +40,7 @@ class IngestRequest:
         delivered_at: when the vendor delivered; default: the newest file time of the delivery.
         time_zone: IANA zone of times without an offset.
         token_convention: (input includes cached, output includes reasoning); None keeps the format's own.
+        bucket: where the files come from, if not from this machine: ``path`` is then the bucket's mirror.
     """
 
     source: str
@@ -48,6 +50,7 @@ class IngestRequest:
     delivered_at: datetime | None = None
     time_zone: str = "UTC"
     token_convention: tuple[bool | None, bool | None] | None = None
+    bucket: Bucket | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def ingest(
     *,
     workers: int | None = None,
     progress: Callable[[BatchResult, int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[BatchResult]:
     """Bring every delivery of the requests into the lake; deliveries that are there already cost almost nothing.
 
@@ -99,6 +103,7 @@ def ingest(
         requests: the sources.
         workers: deliveries read at once; default: the number of processors.
         progress: called after each delivery with its result, how many are done, and how many there are.
+        say: called with a line about what is fetched from a bucket.
 
     Returns:
         One result per delivery, in the order in which they were found; a failed delivery loses nothing of the others.
@@ -110,9 +115,13 @@ def ingest(
     deliveries: list[Delivery] = []
     for request in requests:
         try:
-            deliveries.extend(find_deliveries(request))
+            found, failed = _arrived(request, say)
         except IngestError as error:
-            results.append(BatchResult(request.source, str(request.path), "failed", request.format, message=str(error)))
+            name = request.bucket.address if request.bucket else str(request.path)
+            results.append(BatchResult(request.source, name, "failed", request.format, message=str(error)))
+        else:
+            deliveries.extend(found)
+            results.extend(failed)
     processors = os.cpu_count() or 1
     deliveries = _joined(deliveries)
     workers = max(1, min(workers or processors, len(deliveries) or 1))
@@ -132,6 +141,35 @@ def ingest(
                 if progress:
                     progress(result, len(results), total)
     return results
+
+
+def _arrived(request: IngestRequest, say: Callable[[str], None] | None) -> tuple[list[Delivery], list[BatchResult]]:
+    """The deliveries of a request that are here as a whole, and what of a bucket could not be fetched.
+
+    Raises:
+        IngestError: the path does not exist, or the bucket cannot be read.
+    """
+    if request.bucket is None:
+        return list(find_deliveries(request)), []
+    problems = fetch(request.bucket, say)
+    lacking = [problem.path for problem in problems]
+    failed = [(problem.address, problem.message) for problem in problems]
+    whole: list[Delivery] = []
+    for delivery in find_deliveries(request):
+        if _is_whole(delivery, lacking):
+            whole.append(delivery)
+        else:
+            why = "a part of it could not be fetched, and half a bill would lose the other half"
+            failed.append((delivery.name, f"{delivery.name}: held back: {why}."))
+    return whole, [BatchResult(request.source, name, "failed", request.format, message=why) for name, why in failed]
+
+
+def _is_whole(delivery: Delivery, lacking: Sequence[Path]) -> bool:
+    """Whether no file that could not be fetched belongs to a delivery."""
+    if not (delivery.is_folder and lacking):
+        return True
+    module = _module(delivery.request, delivery.paths[0])
+    return _place(module, delivery.paths[0]) not in [_place(module, path) for path in lacking]
 
 
 def _bundles(deliveries: list[Delivery]) -> Iterator[list[Delivery]]:
@@ -170,7 +208,7 @@ def find_deliveries(request: IngestRequest) -> Iterator[Delivery]:
     """Yield the deliveries under a request's path, files in name order; names starting with . or _ are left out.
 
     Raises:
-        IngestError: nothing is there.
+        IngestError: the path does not exist; a bucket may hold nothing yet.
     """
     root = Path(request.path)
     if root.is_dir():
@@ -180,7 +218,7 @@ def find_deliveries(request: IngestRequest) -> Iterator[Delivery]:
         paths = [root]
     else:
         paths = [Path(name) for name in sorted(glob.glob(str(root), recursive=True)) if Path(name).is_file()]
-        if not paths:
+        if not paths and request.bucket is None:
             raise IngestError(f"{root}: there is no such file or folder. Check the path of source {request.source!r}.")
     folders: dict[Path, list[Path]] = {}
     for path in paths:

@@ -522,11 +522,17 @@ def _request(
         raise click.UsageError(
             f"there is no format {format_name}.{did_you_mean(str(format_name), (*FORMATS, MAPPING))}"
         )
+    if path.parts[:1] == ("s3:",):
+        # A path has lost one of the slashes of s3://.
+        raise click.UsageError(
+            f"s3://{Path(*path.parts[1:])}: a bucket is read as a source. Name it in pertask.yml (path: s3://...), and "
+            "run pertask ingest without PATH."
+        )
     if not holds_files(path):
         raise click.UsageError(f"{path}: there is no such file or folder, or there are no files in it.")
     request = IngestRequest(source or "", path)
     if source in config.sources:
-        request = replace(config.sources[source].request(source, home), path=path)
+        request = replace(config.sources[source].request(source, home), path=path, bucket=None)
     if mapping:
         request = replace(request, format=MAPPING, mapping_path=mapping.absolute())
     elif format_name:
@@ -571,8 +577,9 @@ def _ingest(home: Home, config: Config, requests: list[IngestRequest], *, is_eve
     with Screen() as screen:
         if is_everything:
             _say_what_is_missing(screen, home, config)
-            report_undelivered(screen, home, config)
-        results = bring(home.lake, requests, progress=screen.delivery)
+        results = bring(home.lake, requests, progress=screen.delivery, say=screen.say)
+        if is_everything:
+            report_undelivered(screen, home, config, results)
     report_deliveries(screen, results)
     return _end(config, results)
 
@@ -592,12 +599,13 @@ def _run_graph(home: Home, steps: tuple[str, ...], **options: Any) -> int:
     with Screen() as screen:
         if "ingest" in steps:
             _say_what_is_missing(screen, home, config)
-            report_undelivered(screen, home, config)
         execute, problems = _graph()
         try:
             outcome = execute(home, steps, say=screen.say, on_delivery=screen.delivery, **options)
         except problems as error:
             raise _Refusal(str(error), FAILED) from error
+        if "ingest" in steps:
+            report_undelivered(screen, home, config, outcome.deliveries or ())
     report_deliveries(screen, outcome.deliveries or ())
     for warning in outcome.warnings:
         screen.say(f"warning: {warning.name}: {warning.message}")

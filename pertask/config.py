@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +28,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from ingest.buckets import SCHEME, Bucket, split_address
 from ingest.formats import FORMATS, MAPPING
 from pertask.errors import ConfigError, did_you_mean
 from pertask.home import Home
@@ -112,7 +114,7 @@ class Source(_Model):
     """One source.
 
     Attributes:
-        path: file, folder or glob, relative to the home.
+        path: file, folder or glob, relative to the home; or s3://bucket/ and an object, folder or glob in it.
         format: name of a format, ``auto`` or ``mapping``.
         mapping: the mapping file, relative to the home; for format ``mapping`` only.
         delivered_at: when the vendor delivered, if not at the files' own times; without an offset it is in time_zone.
@@ -120,6 +122,8 @@ class Source(_Model):
         token_convention: what the token totals contain, where the source differs from its format.
         precedence: which source a call is costed from that stands in two; 1 goes first.
         stale_after_hours: how long it may deliver nothing, or nothing newer, before an alert says so; None for ever.
+        endpoint: https://host[:port] of the store that the bucket is in, if it is not AWS's.
+        region: the bucket's region; default: AWS_REGION, else us-east-1.
     """
 
     path: Text
@@ -130,6 +134,44 @@ class Source(_Model):
     token_convention: TokenConvention | None = None
     precedence: Annotated[int, Field(strict=True, ge=1)] | None = None
     stale_after_hours: Annotated[int, Field(strict=True, ge=1)] | None = None
+    endpoint: Text | None = None
+    region: Text | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_place(cls, value: str) -> str:
+        if "://" in value:
+            try:
+                split_address(value)
+            except ValueError as error:
+                raise _problem(str(error)) from error
+        return value
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_an_endpoint(cls, value: str | None, info: Any) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.username is not None or parts.password is not None:
+            # Not quoted: what stands before the @ may be a secret.
+            raise _problem("credentials do not belong here. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead.")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise _problem(f"{value!r} is no endpoint. Write it as https://host or https://host:port.")
+        return cls._belongs_to_a_bucket(value, info)
+
+    @field_validator("region")
+    @classmethod
+    def _is_a_region(cls, value: str | None, info: Any) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9-]+", value):
+            raise _problem(f"{value!r} is no region. Write it as eu-west-1.")
+        return value if value is None else cls._belongs_to_a_bucket(value, info)
+
+    @staticmethod
+    def _belongs_to_a_bucket(value: str, info: Any) -> str:
+        if not info.data.get("path", SCHEME).startswith(SCHEME):
+            raise _problem("this is for a bucket, and the path here does not begin with s3://")
+        return value
 
     @field_validator("format")
     @classmethod
@@ -166,6 +208,17 @@ class Source(_Model):
             raise _problem("the token convention of a mapped source stands in its mapping file")
         return value
 
+    def bucket(self, name: str, home: Home) -> Bucket | None:
+        """The bucket that this source is in; None when it is in local files."""
+        if not self.path.startswith(SCHEME):
+            return None
+        return Bucket(name, self.path, home.buckets, self.endpoint, self.region)
+
+    def local_path(self, name: str, home: Home) -> Path:
+        """The file, folder or glob that ingest reads: of a bucket, its mirror."""
+        bucket = self.bucket(name, home)
+        return bucket.path if bucket else home.root / self.path
+
     def request(self, name: str, home: Home) -> IngestRequest:
         """What to ingest of this source."""
         from ingest.runner import IngestRequest
@@ -173,7 +226,7 @@ class Source(_Model):
         convention = self.token_convention
         return IngestRequest(
             source=name,
-            path=home.root / self.path,
+            path=self.local_path(name, home),
             format=self.format,
             mapping_path=home.root / self.mapping if self.mapping else None,
             delivered_at=self.delivered_at,
@@ -181,6 +234,7 @@ class Source(_Model):
             token_convention=(
                 (convention.input_includes_cached, convention.output_includes_reasoning) if convention else None
             ),
+            bucket=self.bucket(name, home),
         )
 
 
@@ -285,10 +339,10 @@ class Report(_Model):
 
 @dataclass(frozen=True)
 class Undelivered:
-    """A configured source whose path holds no file yet."""
+    """A configured source whose path holds no file yet; of a bucket, its address."""
 
     source: str
-    path: Path
+    path: Path | str
 
 
 class Config(_Model):
@@ -306,9 +360,11 @@ class Config(_Model):
         """What to ingest, in the order of the file; a source that has delivered nothing yet is left out.
 
         A mart without one of its sources is a normal state, so an absent path fails nothing: ``undelivered`` names it.
+        What a bucket holds shows only when it is fetched, so it is always asked for.
         """
         absent = {undelivered.source for undelivered in self.undelivered(home)}
-        return [source.request(name, home) for name, source in self.sources.items() if name not in absent]
+        requests = [source.request(name, home) for name, source in self.sources.items()]
+        return [request for request in requests if request.bucket or request.source not in absent]
 
     def precedences(self) -> dict[str, int]:
         """The place of each source when a call stands in two, from 1: by precedence, then by the order of the file."""
@@ -316,11 +372,11 @@ class Config(_Model):
         return {name: place for place, name in enumerate(names, 1)}
 
     def undelivered(self, home: Home) -> list[Undelivered]:
-        """The sources whose path holds no file yet."""
+        """The sources whose path holds no file yet; of a bucket, as far as it was fetched."""
         return [
-            Undelivered(name, home.root / source.path)
+            Undelivered(name, source.path if source.bucket(name, home) else home.root / source.path)
             for name, source in self.sources.items()
-            if not holds_files(home.root / source.path)
+            if not holds_files(source.local_path(name, home))
         ]
 
 

@@ -34,6 +34,11 @@ class Home:
         return self.root / "landing"
 
     @property
+    def buckets(self) -> Path:
+        """Mirrors of the sources in buckets; a source whose path is landing/ passes over it."""
+        return self.landing / "_buckets"
+
+    @property
     def lake(self) -> Path:
         """Canonical Parquet and its ledger."""
         return self.root / "lake"

@@ -46,9 +46,15 @@ def report_deliveries(screen: Screen, results: Sequence[BatchResult]) -> None:
     print_table(screen.console, ("source", "format", "deliveries", ">rows loaded", ">quarantined", ">skipped"), rows)
 
 
-def report_undelivered(screen: Screen, home: Home, config: Config) -> None:
-    """Say which configured sources hold nothing yet: no error, but nothing to be silent about."""
+def report_undelivered(screen: Screen, home: Home, config: Config, results: Sequence[BatchResult]) -> None:
+    """Say which configured sources hold nothing yet: no error, but nothing to be silent about.
+
+    A source with a result has told its own story: it has delivered, or could not be read.
+    """
+    told = {result.source for result in results}
     for absent in config.undelivered(home):
+        if absent.source in told:
+            continue
         screen.say(f"ingest: source {absent.source} has delivered nothing yet ({absent.path})")
 
 

@@ -26,6 +26,12 @@ sources:
   #   path: landing/bill
   #   format: focus
   #   delivered_at: 2026-09-01T00:00:00Z   # only if the files' own times do not say when the vendor delivered
+  # aws_bill:
+  #   path: s3://my-billing/cur/       # a folder, object or glob in a bucket; docs/buckets.md
+  #   format: aws_cur
+  #   region: eu-west-1
+  #   endpoint: https://minio.internal:9000   # only if the store is not AWS's. Keys come from the environment:
+  #                                           # AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
   # other_gateway:
   #   path: landing/other
   #   format: litellm_spend_logs

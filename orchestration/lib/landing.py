@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingest.buckets import BucketError, listing
 from pertask.config import Config
 from pertask.home import Home
 
@@ -19,14 +20,21 @@ SETTLED_SECONDS = 30
 
 @dataclass(frozen=True)
 class Landing:
-    """What lies there: a fingerprint of every file's name, size and time, and whether all have come to rest."""
+    """What lies there.
+
+    Attributes:
+        fingerprint: of every file's and object's name, size and time, and of the buckets that cannot be listed.
+        is_settled: whether all files have come to rest; an object of a bucket is whole from the first.
+        problems: why a bucket cannot be listed, a line each.
+    """
 
     fingerprint: str
     is_settled: bool
+    problems: tuple[str, ...] = ()
 
 
 def look(home: Home, config: Config, *, now: float | None = None) -> Landing:
-    """Look at every source's files, without reading any.
+    """Look at every source's files and objects, without reading any.
 
     Args:
         home: the home.
@@ -35,12 +43,23 @@ def look(home: Home, config: Config, *, now: float | None = None) -> Landing:
     """
     digest = hashlib.sha256()
     newest = 0.0
+    problems = []
     for name, source in config.sources.items():
-        for path, size, modified in sorted(_files(home.root / source.path)):
-            digest.update(f"{name}\0{path}\0{size}\0{modified}\n".encode())
-            newest = max(newest, modified)
+        bucket = source.bucket(name, home)
+        if bucket is None:
+            for path, size, modified in sorted(_files(home.root / source.path)):
+                digest.update(f"{name}\0{path}\0{size}\0{modified}\n".encode())
+                newest = max(newest, modified)
+            continue
+        try:
+            for found in listing(bucket):
+                digest.update(f"{name}\0{found.key}\0{found.size}\0{found.modified_ns}\n".encode())
+        except BucketError as error:
+            # a run will say so where alerts are read, and once only: the fingerprint stays until it can be listed
+            digest.update(f"{name}\0not listed\n".encode())
+            problems.append(str(error))
     is_settled = newest <= (time.time() if now is None else now) - SETTLED_SECONDS
-    return Landing(digest.hexdigest()[:32], is_settled)
+    return Landing(digest.hexdigest()[:32], is_settled, tuple(problems))
 
 
 def _files(path: Path) -> Iterator[tuple[str, int, float]]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
 
 from ingest.contracts import CONTRACTS
+
+if TYPE_CHECKING:
+    from tests.python.object_store import Store
 
 
 def spend_log_row(request_id: str, started_at: str = "2026-08-01T10:00:00", **changes: object) -> dict:
@@ -52,3 +56,28 @@ def lake_rows(tmp_path: Path) -> Callable[[str, str], list[tuple]]:
         return connection.execute(f"select {columns} from {files} order by all").fetchall()
 
     return query
+
+
+@pytest.fixture(scope="session")
+def running_store() -> Iterator[Store]:
+    from tests.python.object_store import object_store
+
+    with object_store() as store:
+        yield store
+
+
+@pytest.fixture
+def store(running_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An S3-compatible store on this machine, without faults, and its credentials in the environment."""
+    from tests.python.object_store import KEY, SECRET
+
+    running_store.faults.clear()
+    running_store.requests.clear()
+    running_store.before_answer = lambda method, path: None
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr("ingest.buckets._WAIT_SECONDS", 0.001)
+    return running_store

@@ -60,7 +60,7 @@ def lake_assets(home: Home, config: Config) -> dg.AssetsDefinition:
 
         PROGRESS.results.clear()
         try:
-            results = bring(home.lake, config.requests(home), progress=PROGRESS.delivery)
+            results = bring(home.lake, config.requests(home), progress=PROGRESS.delivery, say=PROGRESS.say)
         except (ConfigError, IngestError, LakeError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         for result in results:

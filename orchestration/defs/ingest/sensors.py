@@ -29,6 +29,8 @@ def landing_sensor(home: Home, job: dg.UnresolvedAssetJobDefinition) -> dg.Senso
     def landing(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         # read each time: a source that is added to pertask.yml counts from then on
         found = look(home, load_config(home, with_mappings=False))
+        for problem in found.problems:
+            context.log.warning(problem)
         if found.fingerprint == context.cursor:
             return dg.SkipReason("nothing new has landed")
         if not found.is_settled:

@@ -14,6 +14,7 @@ from orchestration.defs.run.schedules import open_period, schedules
 from orchestration.lib.landing import SETTLED_SECONDS, look
 from pertask.config import Schedule, load_config
 from pertask.home import Home
+from tests.python.object_store import Store
 
 JOB = dg.define_asset_job("run", dg.AssetSelection.all())
 
@@ -142,4 +143,32 @@ def test_a_source_that_is_added_counts_from_then_on(home: Home) -> None:
         deliver(home, "new/a.jsonl")
         _, _, cursor = tick(home, instance, None)
         home.config_file.write_text(home.config_file.read_text().replace("landing/no", "landing/new"))
+        assert len(tick(home, instance, cursor)[0]) == 1
+
+
+def test_an_object_that_lands_in_a_bucket_is_new(home: Home, store: Store) -> None:
+    bucket = store.make_bucket("landing-sensor")
+    home.config_file.write_text(f"sources: {{gateway: {{path: 's3://{bucket}/logs/', endpoint: '{store.endpoint}'}}}}")
+    with dg.instance_for_test() as instance:
+        _, _, empty = tick(home, instance, None)
+        store.put(bucket, "logs/a.jsonl", b"{}")
+        [request], _, cursor = tick(home, instance, empty)
+        assert request.run_key == cursor
+        assert tick(home, instance, cursor)[0] == []
+        store.put(bucket, "elsewhere/a.jsonl", b"{}")
+        assert tick(home, instance, cursor)[0] == []
+    assert store.gets() == [], "the sensor read an object"
+
+
+def test_a_bucket_that_cannot_be_listed_asks_for_one_run_which_says_so(home: Home, store: Store) -> None:
+    bucket = store.make_bucket("landing-lost")
+    home.config_file.write_text(f"sources: {{gateway: {{path: 's3://{bucket}/', endpoint: '{store.endpoint}'}}}}")
+    with dg.instance_for_test() as instance:
+        _, _, before = tick(home, instance, None)
+        store.refuse("GET", bucket, 403, "AccessDenied")
+        store.refuse("GET", f"{bucket}/", 403, "AccessDenied")
+        requests, _, cursor = tick(home, instance, before)
+        assert len(requests) == 1
+        assert tick(home, instance, cursor)[0] == []
+        store.faults.clear()
         assert len(tick(home, instance, cursor)[0]) == 1

@@ -279,6 +279,43 @@ def test_without_a_path_the_sources_of_pertask_yml_are_read(home):
     assert "1 unchanged" in call("ingest").stdout
 
 
+def test_a_source_in_a_bucket_is_fetched_and_read(home, store):
+    bucket = store.make_bucket("cli-logs")
+    where = f"endpoint: '{store.endpoint}', region: eu-west-1"
+    home.config_file.write_text(
+        f"sources: {{gateway: {{path: 's3://{bucket}/logs/', {where}}}, "
+        f"later: {{path: 's3://{bucket}/later/', {where}}}, lost: {{path: 's3://no-such-bucket/', {where}}}}}"
+    )
+    store.put(bucket, "logs/a.jsonl", (json.dumps(spend_log_row("a")) + "\n").encode())
+
+    result = call("ingest")
+
+    assert result.exit_code == cli.INCOMPLETE
+    assert sources(home) == {"a.jsonl": "gateway"}
+    assert "ingest: fetching 1 object, 0.0 MB, of source gateway" in result.stdout
+    assert f"source later has delivered nothing yet (s3://{bucket}/later/)" in result.stdout
+    assert "NOT READ: s3://no-such-bucket/ (source 'lost'): there is no bucket 'no-such-bucket'" in result.stdout
+    assert "source lost has delivered nothing" not in result.stdout
+    assert "source gateway has delivered nothing" not in result.stdout
+    lines = [" ".join(line.split()) for line in call("status").stdout.splitlines()]
+    assert "later nothing yet" in lines
+    assert any(line.startswith("gateway 20") for line in lines)
+
+
+def test_a_path_beside_a_source_in_a_bucket_is_read_alone(home, store, tmp_path):
+    home.config_file.write_text("sources: {gateway: {path: 's3://no-such-bucket/', format: litellm_spend_logs}}")
+    path = write_json_lines(tmp_path / "a.jsonl", [spend_log_row("a")])
+    assert call("ingest", path, "--source", "gateway").exit_code == 0
+    assert store.requests == []
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/logs/", "s3://bucket"])
+def test_a_bucket_as_a_path_is_refused_with_what_to_do(home, address):
+    result = call("ingest", address)
+    assert result.exit_code == cli.WRONG_USAGE
+    assert f"{address.rstrip('/')}: a bucket is read as a source. Name it in pertask.yml" in result.stderr
+
+
 def test_one_unreadable_delivery_is_told_and_the_rest_gets_in(home, tmp_path):
     good = write_json_lines(tmp_path / "calls.jsonl", [spend_log_row("a")])
     bad = tmp_path / "noise.txt"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.buckets import Bucket
 from ingest.runner import IngestRequest
 from pertask.config import Alerts, Config, ConfigError, load_config
 from pertask.home import Home
@@ -88,6 +89,74 @@ def test_a_source_that_delivered_nothing_yet_is_left_out_and_named(tmp_path):
     assert [request.source for request in config.requests(home)] == ["there", "found"]
     assert [absent.source for absent in config.undelivered(home)] == ["absent", "empty", "glob", "marker"]
     assert config.undelivered(home)[0].path == tmp_path / "no" / "such"
+
+
+def test_a_source_in_a_bucket_becomes_a_request_for_its_mirror(tmp_path):
+    home = write(
+        tmp_path,
+        "sources: {bill: {path: 's3://acme-bills/cur/', format: aws_cur, endpoint: 'https://minio.acme.internal:9000', "
+        "region: eu-west-1}, logs: {path: 's3://acme-logs/*/*.jsonl'}}",
+    )
+    config = load_config(home)
+    bill = Bucket("bill", "s3://acme-bills/cur/", home.buckets, "https://minio.acme.internal:9000", "eu-west-1")
+    mirrors = tmp_path / "landing" / "_buckets"
+    assert config.requests(home) == [
+        IngestRequest("bill", mirrors / "bill" / "acme-bills" / "cur", "aws_cur", bucket=bill),
+        IngestRequest(
+            "logs",
+            mirrors / "logs" / "acme-logs" / "*" / "*.jsonl",
+            bucket=Bucket("logs", "s3://acme-logs/*/*.jsonl", home.buckets),
+        ),
+    ]
+    assert [absent.path for absent in config.undelivered(home)] == ["s3://acme-bills/cur/", "s3://acme-logs/*/*.jsonl"]
+
+
+def test_the_example_of_the_page_on_buckets_is_accepted(tmp_path):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "buckets.md").read_text(encoding="utf-8")
+    home = write(tmp_path, page.split("```yaml\n")[1].split("```")[0])
+    sources = load_config(home).sources
+    assert [source.bucket(name, home).name for name, source in sources.items()] == [
+        "acme-billing",
+        "acme-logs",
+        "traces",
+    ]
+
+
+def test_what_is_wrong_with_a_bucket_is_told_without_a_secret(tmp_path):
+    text = """\
+sources:
+  a: {path: "s3://"}
+  b: {path: "gs://bucket/x"}
+  c: {path: "s3://bucket/../x"}
+  d: {path: landing, region: eu-west-1}
+  e: {path: "s3://bucket", endpoint: "minio:9000"}
+  f: {path: "s3://bucket", endpoint: "https://AKIA:canary@minio:9000"}
+  g: {path: "s3://bucket", region: "eu west"}
+  h: {path: "s3://bucket", endpoint: "https://minio/bucket"}
+  i: {path: "s3://buck*/x"}
+"""
+    found = problems(tmp_path, text)
+    assert found == [
+        "pertask.yml:2:13: sources.a.path: 's3://' is no address of a bucket. Write it as s3://bucket/folder/.",
+        "pertask.yml:3:13: sources.b.path: 'gs://bucket/x' is no address of a bucket. Write it as s3://bucket/folder/.",
+        (
+            "pertask.yml:4:13: sources.c.path: 's3://bucket/../x' cannot be mirrored: a part between slashes is empty, "
+            "or made of dots."
+        ),
+        "pertask.yml:5:30: sources.d.region: this is for a bucket, and the path here does not begin with s3://",
+        "pertask.yml:6:38: sources.e.endpoint: 'minio:9000' is no endpoint. Write it as https://host or https://host:port.",
+        (
+            "pertask.yml:7:38: sources.f.endpoint: credentials do not belong here. Set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY instead."
+        ),
+        "pertask.yml:8:36: sources.g.region: 'eu west' is no region. Write it as eu-west-1.",
+        (
+            "pertask.yml:9:38: sources.h.endpoint: 'https://minio/bucket' is no endpoint. Write it as https://host or "
+            "https://host:port."
+        ),
+        "pertask.yml:10:13: sources.i.path: 's3://buck*/x' is no address of a bucket. Write it as s3://bucket/folder/.",
+    ]
+    assert "canary" not in "".join(found)
 
 
 def test_every_problem_is_told_with_its_place_and_a_hint(tmp_path):
@@ -211,7 +280,9 @@ def test_the_examples_of_a_new_home_are_right_once_uncommented(tmp_path):
     examples = is_example.sub("  ", CONFIGURATION.replace("# A name of your choice: ", "# A name of your choice, "))
     config = load_config(write(tmp_path, examples), with_mappings=False)
 
-    assert list(config.sources) == ["gateway", "bot", "cloud_bill", "other_gateway", "tracer", "telemetry"]
+    names = ["gateway", "bot", "cloud_bill", "aws_bill", "other_gateway", "tracer", "telemetry"]
+    assert list(config.sources) == names
+    assert config.sources["aws_bill"].endpoint == "https://minio.internal:9000"
     assert config.sources["tracer"].precedence == 2
     assert config.sources["telemetry"].stale_after_hours == 36
     assert config.alerts == Alerts(idle_usd_per_day=500)
