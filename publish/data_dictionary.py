@@ -22,6 +22,8 @@ from orchestration.lib.builds import PROJECT, environment
 from pertask.home import Home
 from publish.publication import PublishError
 
+_PROFILES = Path(__file__).parent
+"""Folder of the profile that reads the published file."""
 _SHOWN = ("dbt_project.yml", "models/**/*.*", "macros/**/*.sql", "seeds/*.yml", "tests/sql/*.sql")
 # What dbt notes of the machine on which it ran, and what it made there.
 _OF_THE_MACHINE = {"root_path", "build_path", "compiled_path", "compiled_code", "extra_ctes"}
@@ -62,7 +64,7 @@ def _digest() -> str:
     """Hash of all that the page is made from: the project's files, dbt's version and this module."""
     digest = hashlib.sha256(version("dbt-core").encode())
     for path in (Path(__file__), *(path for pattern in _SHOWN for path in sorted(PROJECT.glob(pattern)))):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        digest.update(os.path.relpath(path, PROJECT).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -81,13 +83,12 @@ def _generate(home: Home, folder: Path) -> Path:
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     # dbt copies some variables of its own into what it writes.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DBT_")}
-    paths = {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
+    paths = {"DBT_PROFILES_DIR": str(_PROFILES), "DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
     done = subprocess.run(
         [
             # the one beside this Python: a virtual environment need not be activated
             str(Path(sys.executable).with_name("dbt")),
-            *("--quiet", "--no-use-colors", "docs", "generate"),
-            *("--static", "--no-compile", "--target", "published"),
+            *("--quiet", "--no-use-colors", "docs", "generate", "--static", "--no-compile"),
         ],
         cwd=PROJECT,
         env={**inherited, **environment(home), **paths},
