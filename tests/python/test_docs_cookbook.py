@@ -1,7 +1,7 @@
 """docs/cookbook.md: every query answers through ``pertask query``, with what the sample's generator knows.
 
 What a query must say is computed here from the truth files, or is an invariant; where the sample has nothing to show
-(restatements, true-ups), rows are put into a copy of its publication.
+(restatements, true-ups, energy), rows are put into a copy of its publication.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ select
     3600 as estimated_seconds, 3600 as billed_seconds, estimated_cost_usd, billed_cost_usd,
     billed_cost_usd - estimated_cost_usd as true_up_usd, 0 as unestimated_seconds, 0.5 as unestimated_cost_usd
 from (values ('i-1', 8, 9), ('i-1', 2, 3), ('i-2', 5, 5)) as made (resource_id, estimated_cost_usd, billed_cost_usd);
+
+update capacity.energy_daily set calls_with_energy = 5, energy_kwh = 2, output_tokens = 144
+where deployment_id = 'kb-rerank' and usage_date in (date '2026-08-01', date '2026-08-02');
 """
 
 Row = dict[str, Any]
@@ -132,6 +135,7 @@ def task_costs(rows: list[Row], truth: Truth) -> None:
     for task in truth.rows("tasks"):
         tasks[task["task_type"]].append(task)
     assert {row["task_type"] for row in rows} >= tasks.keys()
+    assert add(rows, "cost_usd") == near(truth.total("cost_usd"))
     for row in rows:
         made = tasks[row["task_type"]]
         cost = sum(float(task["cost_usd"] or 0) for task in made)
@@ -139,7 +143,8 @@ def task_costs(rows: list[Row], truth: Truth) -> None:
         priced = sum(float(task["cost_usd"]) for task in made if task["is_fully_priced"] == "true")
         successes = sum(task["outcome"] == "success" for task in made)
         count = sum(task["is_fully_priced"] == "true" for task in made)
-        assert (row["tasks"], row["fully_priced_tasks"]) == (len(made), count)
+        unknown = sum(task["outcome"] == "unknown" for task in made)
+        assert (row["tasks"], row["fully_priced_tasks"], row["unknown_outcome_tasks"]) == (len(made), count, unknown)
         assert row["cost_per_task_usd"] == (near(priced / count, 1e-9) if count else None)
         assert row["cost_per_successful_task_usd"] == (near(known / successes, 1e-8) if successes else None)
         assert row["cost_per_successful_task_bound_usd"] == (near(cost / successes, 1e-8) if successes else None)
@@ -170,6 +175,10 @@ def multiple(rows: list[Row], truth: Truth) -> None:
     # every ticket is fully priced and has a headline
     assert by_type["support_ticket"]["headline_task_cost_usd"] == near(costs["support_ticket"])
     assert by_type["support_ticket"]["cost_multiple"] > 1
+    for row in rows:
+        if row["headline_cost_usd"]:
+            multiple = row["headline_task_cost_usd"] / row["headline_cost_usd"]
+            assert row["cost_multiple"] == near(multiple, 1e-9)
     # an own model has no token price to quote
     assert by_type["kb_rerank"]["cost_multiple"] is None
 
@@ -192,6 +201,7 @@ def causes(rows: list[Row], truth: Truth) -> None:
         assert row["failed_attempts"] == expected["failed_attempts"]
         for column in ("failed_cost_usd", "recovered_cost_usd", "abandoned_cost_usd", "unresolved_cost_usd"):
             assert row[column] == near(float(expected[column])), (expected["cause"], column)
+        assert row["share_ratio"] == near(float(row["failed_cost_usd"]) / truth.total("failed_cost_usd"), 1e-6)
 
 
 @check(6)
@@ -200,6 +210,9 @@ def retries(rows: list[Row], truth: Truth) -> None:
     assert add(rows, "failed_attempts") == truth.total("failed_attempts")
     assert add(rows, "unpriced_attempts") == truth.facts["totals"]["unpriced_attempts"]["no_price"]
     assert add(rows, "final_success_cost_usd") == near(truth.total("final_success_cost_usd"))
+    priced = [row for row in rows if row["final_success_cost_usd"]]
+    total = sum(row["amplification_ratio"] * row["final_success_cost_usd"] for row in priced)
+    assert total == near(truth.total("cost_usd"))
     for row in rows:
         if row["final_success_cost_usd"]:
             assert row["overhead_ratio"] == near(row["failed_cost_usd"] / row["final_success_cost_usd"], 1e-9)
@@ -243,6 +256,9 @@ def customers(rows: list[Row], truth: Truth) -> None:
     assert add(rows, "successful_tasks") == truth.facts["totals"]["tasks_by_outcome"]["success"]
     assert add(rows, "not_fully_priced_tasks") == truth.facts["totals"]["unpriced_attempts"]["no_price"]
     assert add(rows, "cost_usd") == near(sum(float(task["cost_usd"] or 0) for task in truth.rows("tasks")))
+    loaded = sum(float(task["fully_loaded_cost_usd"] or 0) for task in truth.rows("tasks"))
+    assert add(rows, "fully_loaded_cost_usd") == near(loaded, 1e-3)
+    assert add(rows, "share_ratio") == near(1, 1e-9)
     assert len(rows) > 10
 
 
@@ -261,13 +277,19 @@ def own_gpus(rows: list[Row], truth: Truth) -> None:
     assert add(rows, "cost_usd") == near(truth.total("allocated_cost_usd"))
     idle_share = add(rows, "fully_loaded_cost_usd") - add(rows, "cost_usd")
     assert idle_share == near(truth.total("idle_share_usd"), 1e-3)
+    assert add(rows, "tasks") == sum(float(task["allocated_cost_usd"] or 0) > 0 for task in truth.rows("tasks"))
+    for row in rows:
+        assert row["cost_per_task_usd"] == near(row["cost_usd"] / row["tasks"], 1e-9)
+        assert row["fully_loaded_cost_per_task_usd"] == near(row["fully_loaded_cost_usd"] / row["tasks"], 1e-9)
 
 
 @check(13)
 def idle(rows: list[Row], truth: Truth) -> None:
     assert add(rows, "effective_cost_usd") == near(truth.gpu("effective_cost_usd"))
     assert add(rows, "idle_usd") == near(truth.gpu("loaded_idle_usd", "unallocated_usd"))
-    assert add(rows, "unknown_usd") == near(truth.gpu("unknown_usd"))
+    for state in ("active_usd", "loaded_idle_usd", "unallocated_usd", "unknown_usd"):
+        assert add(rows, state) == near(truth.gpu(state))
+    assert add(rows, "unused_commitment_usd") == near(truth.invoiced("unused_commitment", "effective_cost_usd"))
     for row in rows:
         if row["effective_cost_usd"]:
             assert row["idle_ratio"] == near(row["idle_usd"] / row["effective_cost_usd"], 1e-9)
@@ -278,6 +300,10 @@ def local_hours(rows: list[Row], truth: Truth) -> None:
     assert len(rows) == 48
     assert add(rows, "billed_gpu_hours") == near(truth.gpu("billed_seconds") / 3600, 1e-3)
     assert add(rows, "idle_usd") == near(truth.gpu("loaded_idle_usd", "unallocated_usd"))
+    unknown = sum(row["unknown_ratio"] * row["billed_gpu_hours"] for row in rows)
+    assert unknown == near(truth.gpu("unknown_seconds") / 3600, 1e-3)
+    active = sum(row["utilisation_ratio"] * row["billed_gpu_hours"] * (1 - row["unknown_ratio"]) for row in rows)
+    assert active == near(truth.gpu("active_seconds") / 3600, 1e-3)
     # the nightly batch of eight GPUs starts at 01:00 in India
     india = {row["local_hour"]: row["billed_gpu_hours"] for row in rows if row["region"] == "ap-south-1"}
     assert india[1] - india[0] == 480
@@ -295,13 +321,16 @@ def unknown(rows: list[Row], truth: Truth) -> None:
 @check(16)
 def energy(rows: list[Row], truth: Truth) -> None:
     assert add(rows, "calls") == len(truth.rows("allocations"))
-    # the sample's exporters report no power
-    assert {row["energy_kwh"] for row in rows} == {None}
+    # the sample's exporters report no power: null, but for the days that were put in
+    assert {row["energy_kwh"] for row in rows[1:]} == {None}
+    columns = ("calls_with_energy", "energy_kwh", "kwh_per_call", "output_tokens_per_second_per_megawatt")
+    assert [rows[0][column] for column in columns] == [10, 4, Decimal("0.4"), 20]
 
 
 @check(17)
 def reconciliation(rows: list[Row], truth: Truth) -> None:
-    assert add(rows, "billed_usd") == near(truth.invoiced("model_charges"))
+    for column in ("billed_usd", "unexplained_usd", "absolute_unexplained_usd"):
+        assert add(rows, column) == near(truth.invoiced("model_charges"))
     assert {(row["basis"], row["unexplained_ratio"], row["suspects"]) for row in rows} == {
         ("cloud_bill", 1, "not_in_log")
     }
@@ -329,7 +358,7 @@ def coverage(rows: list[Row], truth: Truth) -> None:
     )
     [model] = [found for found in truth.facts["cost_by_model"] if found["model"] == row["model"]]
     assert row["unpriced_tokens"] == model["input_tokens"] + model["output_tokens"]
-    assert row["priced_attempts_ratio"] == 0
+    assert (row["attempts"], row["priced_attempts_ratio"], row["usage_missing_attempts"]) == (unpriced, 0, 0)
 
 
 @check(20)
@@ -342,10 +371,10 @@ def restatements(rows: list[Row], truth: Truth) -> None:
 
 @check(21)
 def true_ups(rows: list[Row], truth: Truth) -> None:
-    found = [
-        (row["resource_id"], row["true_up_usd"], row["true_up_ratio"], row["unestimated_cost_usd"]) for row in rows
-    ]
-    assert found == [("i-1", 2, Decimal("0.2"), 1), ("i-2", 0, 0, Decimal("0.5"))]
+    columns = ("resource_id", "estimated_cost_usd", "billed_cost_usd", "true_up_usd", "true_up_ratio")
+    columns += ("unestimated_cost_usd",)
+    found = [tuple(row[column] for column in columns) for row in rows]
+    assert found == [("i-1", 10, 12, 2, Decimal("0.2"), 1), ("i-2", 5, 5, 0, 0, Decimal("0.5"))]
 
 
 @check(22)
@@ -392,4 +421,7 @@ def findings(rows: list[Row], truth: Truth) -> None:
     unpriced = found["unpriced_calls"]
     assert (unpriced["affected_count"], unpriced["amount_usd"]) == (468, None)
     assert unpriced["without_amount"] == unpriced["findings"] == truth.facts["parameters"]["days"]
-    assert add(rows, "findings") > len(rows)
+    [never_sampled] = truth.facts["planted"]["never_sampled"]
+    [dark] = [row for row in truth.facts["gpu"] if row["resource_id"] == never_sampled]
+    unsampled = found["billed_without_samples"]
+    assert (unsampled["subjects"], unsampled["amount_usd"]) == (1, near(float(dark["unknown_usd"])))
