@@ -269,6 +269,7 @@ def showback(rows: list[Row], truth: Truth) -> None:
     assert add(rows, "metered_usd") == near(metered)
     assert add(rows, "active_usd", "idle_usd", "unknown_usd") == near(truth.gpu("effective_cost_usd"))
     assert add(rows, "owed_usd") == near(metered + truth.gpu("effective_cost_usd") + unused)
+    assert add(rows, "gpu_rows_without_rate") == 0
     assert {row["team"] for row in rows if row["owner"]} == {"fraud", "platform", "research", "search", "support"}
 
 
