@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from orchestration.lib.builds import PROJECT, environment
+from orchestration.lib.builds import PROJECT, environment, manifest
 from pertask.home import Home
 from publish.publication import PublishError
 
@@ -36,7 +36,9 @@ def write_docs(home: Home) -> Path:
     A page of the same models is left as it is.
 
     Raises:
-        PublishError: nothing is built or published yet, dbt refuses, or the disk does; the last page stays.
+        PublishError: nothing is published yet, dbt refuses, or the disk does; the last page stays.
+        BuildError: the project does not parse.
+        ConfigError: pertask.yml has errors.
     """
     page = home.published / "docs" / "index.html"
     mark = f"<!-- {_digest()} -->".encode("ascii")
@@ -46,7 +48,8 @@ def write_docs(home: Home) -> Path:
         raise PublishError(f"{home.published_file}: nothing is published yet. Run `pertask run` first.")
     scratch = page.with_name(f".{page.name}-{uuid.uuid4().hex[:12]}")
     try:
-        with tempfile.TemporaryDirectory(prefix="docs-", dir=home.warehouse) as folder:
+        home.spill.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="docs-", dir=home.spill) as folder:
             made = _generate(home, Path(folder))
             page.parent.mkdir(parents=True, exist_ok=True)
             for leftover in page.parent.glob(f".{page.name}-*"):
@@ -79,8 +82,8 @@ def _ends_with(path: Path, mark: bytes) -> bool:
 
 def _generate(home: Home, folder: Path) -> Path:
     """Have dbt make the page in a folder of its own; it puts the manifest that it finds there into the page."""
-    manifest = _manifest(home.target / "manifest.json")
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    shown = _without_the_machine(json.loads(manifest(home).read_bytes()))
+    (folder / "manifest.json").write_text(json.dumps(shown), encoding="utf-8")
     # dbt copies some variables of its own into what it writes.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DBT_")}
     paths = {"DBT_PROFILES_DIR": str(_PROFILES), "DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
@@ -102,14 +105,10 @@ def _generate(home: Home, folder: Path) -> Path:
     return folder / "static_index.html"
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    """Dbt's manifest, without what it says of the machine and the run."""
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError) as error:
-        raise PublishError(f"{path}: there is no manifest of a build. Run `pertask build` first.") from error
-    manifest["metadata"].update(_OF_THE_RUN)
+def _without_the_machine(shown: dict[str, Any]) -> dict[str, Any]:
+    """The manifest, without what it says of the machine and the run."""
+    shown["metadata"].update(_OF_THE_RUN)
     for kind in ("nodes", "unit_tests"):
-        for node in manifest[kind].values():
+        for node in shown[kind].values():
             node.update(dict.fromkeys(_OF_THE_MACHINE & node.keys()))
-    return manifest
+    return shown

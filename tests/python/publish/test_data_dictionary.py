@@ -95,7 +95,7 @@ def test_a_page_of_the_same_models_stays(page: str, home: Home, monkeypatch: pyt
     assert path.stat().st_ino != before.st_ino
     assert path.read_text(encoding="utf-8").endswith("<!-- other models -->")
     assert [found.name for found in path.parent.iterdir()] == ["index.html"]
-    assert list(home.warehouse.glob("docs-*")) == []
+    assert list(home.spill.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,10 @@ def test_a_page_that_cannot_be_made_leaves_the_last_one(
     with pytest.raises(PublishError, match="dbt could not document the models"):
         write_docs(home)
     assert path.read_bytes() == before
-    assert list(home.warehouse.glob("docs-*")) == []
+    assert list(home.spill.iterdir()) == []
 
 
-def test_without_a_publication_or_a_build_it_says_what_to_do(tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    with pytest.raises(PublishError, match="nothing is published yet"):
-        write_docs(home)
-    home.published.mkdir()
-    home.published_file.touch()
-    home.warehouse.mkdir()
-    with pytest.raises(PublishError, match="there is no manifest of a build"):
-        write_docs(home)
+def test_without_a_publication_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match=r"nothing is published yet\. Run `pertask run` first\."):
+        write_docs(Home(tmp_path))
+    assert list(tmp_path.iterdir()) == []
