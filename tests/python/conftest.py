@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,3 +85,32 @@ def store(running_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr("ingest.buckets._WAIT_SECONDS", 0.001)
     return running_store
+
+
+@pytest.fixture(scope="session")
+def sample_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample company as a new user has it after ``pertask demo``; made once a run, so nothing may write to it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # beside the workers' own folders
+        folder = folder.parent
+    home, made = folder / "sample", folder / "sample.made"
+    with open(folder / "sample.lock", "a", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            make_sample(home)
+            made.touch()
+    return home
+
+
+def make_sample(home: Path) -> None:
+    """Run the demo in a folder; fails the test when it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pertask", "demo", str(home)],
+        env={**os.environ, "PERTASK_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    print(done.stdout)

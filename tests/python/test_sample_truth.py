@@ -6,9 +6,6 @@ The truth files are written from the generator's own state; nothing here reads t
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,26 +18,10 @@ ALLOCATED = "if(cast(expected.allocated_cost_usd as decimal(38, 12)) = 0, 0, 0.0
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo, run as a new user runs it."""
-    home = tmp_path_factory.mktemp("demo") / "home"
-    done = subprocess.run(
-        [sys.executable, "-m", "pertask", "demo", str(home)],
-        env={**os.environ, "PERTASK_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    print(done.stdout)
-    return home
-
-
-@pytest.fixture(scope="module")
-def marts(home: Path) -> duckdb.DuckDBPyConnection:
+def marts(sample_home: Path) -> duckdb.DuckDBPyConnection:
     """The published marts, with the truth as views ``truth_<name>``."""
-    connection = duckdb.connect(str(home / "published" / "pertask.duckdb"), read_only=True)
-    for path in (home / "truth").glob("*.csv"):
+    connection = duckdb.connect(str(sample_home / "published" / "pertask.duckdb"), read_only=True)
+    for path in (sample_home / "truth").glob("*.csv"):
         connection.execute(
             f"create temp view truth_{path.stem} as select * from read_csv('{path}', all_varchar = true)"
         )
@@ -48,8 +29,8 @@ def marts(home: Path) -> duckdb.DuckDBPyConnection:
 
 
 @pytest.fixture(scope="module")
-def truth(home: Path) -> dict:
-    return json.loads((home / "truth.json").read_text(encoding="utf-8"))
+def truth(sample_home: Path) -> dict:
+    return json.loads((sample_home / "truth.json").read_text(encoding="utf-8"))
 
 
 def differences(
