@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from math import sqrt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pertask.checks import site
@@ -22,6 +22,7 @@ from pertask.checks.profiles import OTHERS, PROFILED, Profiled, refresh
 from pertask.checks.results import CheckResult, CheckSpec
 from pertask.checks.suites import PLACE, Failure, Rule, Suite, run
 from pertask.home import Home
+from publish.publication import literal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -114,17 +115,18 @@ def _checks(profiled: Profiled) -> list[str]:
 def check_batches(home: Home, config: Config) -> list[CheckResult]:
     """Check what the snapshot holds that the last successful build has not seen.
 
-    A day of a source counts when a delivery of after its end has come; until then it may still grow.
+    A day of a source is compared when a delivery of after its end has come; until then it may still grow.
 
     Returns:
         One result for each of ``specs``; they pass where nothing new came, without importing Great Expectations.
     """
-    new = _new_days(home)
-    judged: dict[str, dict[str, _Judged]] = {contract: {} for contract in PROFILED}
-    if new:
-        profiles = refresh(home)
-        for contract, judged_days in judged.items():
-            judged_days.update((found.day.place, found) for found in _judged(contract, _days(profiles[contract]), new))
+    new = _new_deliveries(home)
+    profiles = refresh(home) if new else {}
+    judged: dict[str, dict[str, _Judged]] = {}
+    for contract, profiled in PROFILED.items():
+        of_contract = {source: delivered for (name, source), delivered in new.items() if name == contract}
+        days = _days(profiles[contract]) if of_contract else {}
+        judged[contract] = {found.day.place: found for found in _judged(profiled, days, of_contract)}
     suites = [
         Suite(
             contract,
@@ -160,64 +162,83 @@ class _Judged:
         return len(self.history) >= MIN_HISTORY
 
 
-@dataclass
-class _New:
-    """The days of a source that are complete now, and were not, or were others, at the last build."""
+@dataclass(frozen=True)
+class _Deliveries:
+    """What came of a source and contract.
 
-    days: set[date]
-    is_first_load: bool
+    Attributes:
+        until: when the newest delivery came: a day that was over by then is complete.
+        last_until: the same at the last successful build; None where the source had brought nothing.
+        spans: first and last day of each file that the last build had not read.
+    """
+
+    until: datetime
+    last_until: datetime | None
+    spans: tuple[tuple[date, date], ...]
+
+    def is_complete(self, day: date) -> bool:
+        return _end(day) <= self.until
+
+    def is_new(self, day: date) -> bool:
+        """Whether a day has other rows than at the last build, or could not be judged then."""
+        was_complete = self.last_until is not None and _end(day) <= self.last_until
+        return any(first <= day <= last for first, last in self.spans) or (
+            self.is_complete(day) and self.last_until is not None and not was_complete
+        )
 
 
-def _new_days(home: Home) -> dict[tuple[str, str], _New]:
-    """What is to be judged, by contract and source."""
+def _end(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC) + timedelta(days=1)
+
+
+def _new_deliveries(home: Home) -> dict[tuple[str, str], _Deliveries]:
+    """By contract and source; nothing where all is as at the last successful build."""
     import polars as pl
 
-    def read(name: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-        both = []
-        for folder in (home.snapshot, home.last_snapshot):
-            path = folder / f"{name}.parquet"
-            frame = pl.read_parquet(path if path.exists() else home.snapshot / f"{name}.parquet")
-            frame = frame.filter(pl.col("change") != "removed")
-            both.append(frame if path.exists() else frame.clear())
-        return both[0], both[1]
+    def read(folder: Path, name: str) -> pl.DataFrame:
+        path = folder / f"{name}.parquet"
+        frame = pl.read_parquet(path if path.exists() else home.snapshot / f"{name}.parquet")
+        return frame.filter(pl.col("change") != "removed") if path.exists() else frame.clear()
 
-    batches, last_batches = read("batches")
-    files, last_files = read("files")
-
-    def complete_until(frame: pl.DataFrame) -> dict[tuple[str, str], datetime]:
-        newest = frame.group_by("contract", "source").agg(pl.col("delivered_at").max())
+    def until(batches: pl.DataFrame) -> dict[tuple[str, str], datetime]:
+        newest = batches.group_by("contract", "source").agg(pl.col("delivered_at").max())
         return {(contract, source): moment for contract, source, moment in newest.iter_rows()}
 
-    until, last_until = complete_until(batches), complete_until(last_batches)
-    files = files.join(batches.select("batch_id", "contract", "source", "delivered_at"), on=["batch_id", "contract"])
-    is_new = ~pl.col("path").is_in(last_files["path"].to_list())
-    never = datetime.min.replace(tzinfo=UTC)
-    found = defaultdict(set)
-    for row in files.with_columns(is_new=is_new).iter_rows(named=True):
-        contract, source = row["contract"], row["source"]
-        if contract not in PROFILED:
-            continue
-        if not PROFILED[contract].day:
-            if row["is_new"]:
-                found[contract, source].add(row["delivered_at"].date())
-            continue
-        first, last = row["usage_date"] or row["min_date"], row["usage_date"] or row["max_date"]
-        for number in range((last - first).days + 1 if first and last else 0):
-            day = first + timedelta(days=number)
-            end = datetime.combine(day + timedelta(days=1), time(), UTC)
-            if end <= until[contract, source] and (row["is_new"] or end > last_until.get((contract, source), never)):
-                found[contract, source].add(day)
-    return {place: _New(days, place not in last_until) for place, days in found.items()}
+    batches, last_batches = read(home.snapshot, "batches"), read(home.last_snapshot, "batches")
+    last_files = read(home.last_snapshot, "files")
+    files = read(home.snapshot, "files").join(
+        batches.select("batch_id", "contract", "source", "delivered_at"), on=["batch_id", "contract"]
+    )
+    new_files = files.filter(~pl.col("path").is_in(last_files["path"].to_list()))
+    spans = defaultdict(list)
+    for row in new_files.iter_rows(named=True):
+        delivered = row["delivered_at"].date()
+        is_dated = row["contract"] in PROFILED and PROFILED[row["contract"]].day
+        first = (row["usage_date"] or row["min_date"] or date.min) if is_dated else delivered
+        last = (row["usage_date"] or row["max_date"] or date.max) if is_dated else delivered
+        spans[row["contract"], row["source"]].append((first, last))
+    last_until = until(last_batches)
+    return {
+        place: _Deliveries(moment, last_until.get(place), tuple(spans[place]))
+        for place, moment in until(batches).items()
+        if place[0] in PROFILED and (spans[place] or moment != last_until.get(place))
+    }
 
 
-def _judged(contract: str, days: dict[tuple[str, date], Day], new: dict[tuple[str, str], _New]) -> Iterator[_Judged]:
-    for (_, source), found in sorted(
-        ((place, found) for place, found in new.items() if place[0] == contract), key=lambda pair: pair[0]
-    ):
-        there = sorted(when for when in found.days if (source, when) in days)
-        for when in there[-FIRST_LOAD_DAYS:] if found.is_first_load else there:
+def _judged(profiled: Profiled, days: dict[tuple[str, date], Day], deliveries: dict[str, _Deliveries]) -> list[_Judged]:
+    """The days of a contract to judge; of one that is not over only its ranges are."""
+    found = []
+    for source, delivered in sorted(deliveries.items()):
+        new = sorted(when for name, when in days if name == source and delivered.is_new(when))
+        over = [when for when in new if not profiled.day or delivered.is_complete(when)]
+        if delivered.last_until is None:
+            over = over[-FIRST_LOAD_DAYS:]
+            new = [when for when in new if when >= over[0]] if over else new
+        for when in new:
             day = days[source, when]
-            yield _Judged(day, _history(days, day), _recent(days, day))
+            is_over = when in over
+            found.append(_Judged(day, _history(days, day) if is_over else [], _recent(days, day) if is_over else []))
+    return found
 
 
 def _days(profile: pl.DataFrame) -> dict[tuple[str, date], Day]:
@@ -370,10 +391,12 @@ def _result(
     if spec.check != "range":
         observed["days_without_history"] = len(unknown)
     if not failures:
-        told = f"{len(judged)} days of {len({found.day.source for found in judged.values()})} sources as usual."
+        source_count = len({found.day.source for found in judged.values()})
+        told = f"As usual: {_number(len(judged), 'day')} of {_number(source_count, 'source')}."
         if spec.check != "range" and unknown:
             told += (
-                f" Not enough history for {len(unknown)} of them: fewer than {MIN_HISTORY} earlier days of the weekday."
+                f" Not enough history for {len(unknown)} of them: fewer than {MIN_HISTORY} earlier days of the weekday,"
+                " or not over yet."
             )
         return CheckResult(spec.asset, spec.check, severity, True, told, observed)
     by_place: dict[str, list[Rule]] = defaultdict(list)
@@ -386,7 +409,7 @@ def _result(
         told = "; ".join(_tell(judged[place], rule) for rule in by_place[place])
         lines.append(f"{place}: {told}. Look closer: {_query(home, spec, judged[place].day)}")
     if len(places) > _MAX_PLACES:
-        lines.append(f"and {len(places) - _MAX_PLACES} more days: {site.page(home, GATE, spec.asset[1])}")
+        lines.append(f"and {_number(len(places) - _MAX_PLACES, 'more day')}: {site.page(home, GATE, spec.asset[1])}")
     observed["days_failed"] = len(places)
     return CheckResult(spec.asset, spec.check, severity, False, "\n".join(lines), observed)
 
@@ -425,6 +448,10 @@ def _tell(judged: _Judged, rule: Rule) -> str:
     return f"{_listed([value])} has {day.share(column, value):.0%} of the rows in {column}, usually {usual:.0%}{worth}"
 
 
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _listed(values: list[str]) -> str:
     """Values of a category for a line of text: a few, and none of them long."""
     told = ", ".join(value if len(value) <= 40 else f"{value[:37]}..." for value in values[:3])
@@ -436,6 +463,6 @@ def _query(home: Home, spec: CheckSpec, day: Day) -> str:
     contract = spec.asset[1]
     profiled = PROFILED[contract]
     pattern = f"usage_date={day.day}/*.parquet" if profiled.day == "usage_date" else "*.parquet"
-    source = day.source.replace("'", "''")
+    path = literal(f"{home.lake}/{contract}/{pattern}")
     when = f" and {profiled.day} = '{day.day}'" if profiled.day and profiled.day != "usage_date" else ""
-    return f"from read_parquet('{home.lake}/{contract}/{pattern}') where source = '{source}'{when}"
+    return f"from read_parquet({path}) where source = {literal(day.source)}{when}"

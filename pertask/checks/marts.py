@@ -23,6 +23,7 @@ from pertask.checks.profiles import refresh
 from pertask.checks.results import Asset, CheckResult, CheckSpec
 from pertask.checks.suites import PLACE, Failure, Rule, Suite, run
 from pertask.home import Home
+from publish.publication import literal, public_marts
 
 if TYPE_CHECKING:
     import duckdb
@@ -182,9 +183,9 @@ def check_marts(home: Home, config: Config) -> list[CheckResult]:
     marts = _marts(home.target / "manifest.json")
     with contextlib.closing(duckdb.connect()) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"attach {_literal(home.warehouse_file)} as warehouse (read_only)")
+        connection.execute(f"attach {literal(home.warehouse_file)} as warehouse (read_only)")
         if home.published_file.exists():
-            connection.execute(f"attach {_literal(home.published_file)} as published (read_only)")
+            connection.execute(f"attach {literal(home.published_file)} as published (read_only)")
         tables = _tables(connection)
         types = _types(connection, marts)
         shapes = {mart.name: _shape(connection, home, mart, tables, types) for mart in marts}
@@ -244,8 +245,6 @@ def _rules(limits: Limits) -> dict[str, list[Rule]]:
 
 
 def _marts(manifest_path: Path) -> list[_Mart]:
-    from publish.publication import public_marts
-
     names = {(mart.schema, mart.table) for mart in public_marts(manifest_path)}
     manifest = json.loads(manifest_path.read_bytes())
     parents = manifest.get("parent_map", {})
@@ -436,7 +435,10 @@ def _taken_back(connection: duckdb.DuckDBPyConnection, home: Home, tables: _Tabl
         group by contract
         """
     ).fetchall()
-    found = {contract: f"{count} deliveries of {contract} were taken back" for contract, count in gone}
+    found = {
+        contract: f"{count} of the published deliveries of {contract} {'is' if count == 1 else 'are'} gone"
+        for contract, count in gone
+    }
     [(replaced,)] = connection.execute(
         f"""
         select count(*) from {superseded} as superseded
@@ -593,8 +595,4 @@ def _sums_result(home: Home, spec: CheckSpec, rows: list[dict[str, Any]], failed
 
 
 def _snapshot(home: Home, name: str) -> str:
-    return f"read_parquet({_literal(home.snapshot / f'{name}.parquet')})"
-
-
-def _literal(value: object) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
+    return f"read_parquet({literal(home.snapshot / f'{name}.parquet')})"

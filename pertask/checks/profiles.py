@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ingest.contracts import CONTRACTS, TOKEN_BUCKETS
 from pertask.home import Home
+from publish.publication import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -202,9 +203,9 @@ def refresh(home: Home) -> dict[str, pl.DataFrame]:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(duckdb.connect()) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"set temp_directory = {_literal(home.spill)}")
+        connection.execute(f"set temp_directory = {literal(home.spill)}")
         for name in ("batches", "files", "superseded"):
-            path = _literal(home.snapshot / f"{name}.parquet")
+            path = literal(home.snapshot / f"{name}.parquet")
             connection.execute(
                 f"create view {name} as select * exclude (change) from read_parquet({path}) where change != 'removed'"
             )
@@ -253,7 +254,7 @@ def _parts(connection: duckdb.DuckDBPyConnection, home: Home, profiled: Profiled
             batches.source,
             {period} as period,
             files.path as part,
-            {_literal(str(home.lake) + "/")} || files.path as path,
+            {literal(str(home.lake) + "/")} || files.path as path,
             coalesce((
                 select string_agg(
                     concat_ws(' ', billing_account_id, billing_period_start), ';'
@@ -293,7 +294,7 @@ def _counted(
     connection.register("wanted_periods", periods.to_arrow())
     # the zero-row file has every column, the oldest files may not
     empty = f"{home.lake}/{profiled.contract}/_empty.parquet"
-    listing = ", ".join(_literal(path) for path in [empty, *wanted["path"].unique(maintain_order=True)])
+    listing = ", ".join(literal(path) for path in [empty, *wanted["path"].unique(maintain_order=True)])
     return connection.sql(_query(profiled).replace("$files", f"[{listing}]")).pl()
 
 
@@ -408,7 +409,3 @@ order by all"""
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def _literal(value: object) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
