@@ -53,9 +53,9 @@ allocation:
 limits:
   # A run ends with exit code 3 when more of its new rows than this share were quarantined (0 to 1).
   quarantined_ratio: 0.01
-  # A day of a source is compared with its earlier days. It warns when it lacks more than this share of its usual rows
-  # or has as many times more (0.5: half to twice), when a column is null in a larger share of rows by more than this, and
-  # when a value, such as a model, takes or loses more than this share.
+  # A day of a source is compared with its earlier days. A run warns when a day lacks more than this share of its usual
+  # rows or has as many times more (0.5: half to twice), when the share of rows without a value rises by more than this,
+  # and when the share of a value, such as a model, moves by more than this.
   row_count_change_ratio: 0.5
   null_ratio_change: 0.1
   category_share_change: 0.3

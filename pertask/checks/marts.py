@@ -23,7 +23,7 @@ from pertask.checks.profiles import refresh
 from pertask.checks.results import Asset, CheckResult, CheckSpec
 from pertask.checks.suites import PLACE, Failure, Rule, Suite, run
 from pertask.home import Home
-from publish.publication import literal, public_marts
+from publish.publication import PublishError, literal, public_marts
 
 if TYPE_CHECKING:
     import duckdb
@@ -177,15 +177,22 @@ def check_marts(home: Home, config: Config) -> list[CheckResult]:
 
     Returns:
         One result for each of ``specs``.
+
+    Raises:
+        PublishError: nothing has been built yet.
     """
     import duckdb
 
     marts = _marts(home.target / "manifest.json")
+    if not home.warehouse_file.exists():
+        raise PublishError(f"{home.warehouse}: nothing has been built yet. Run pertask build first.")
     with contextlib.closing(duckdb.connect()) as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"attach {literal(home.warehouse_file)} as warehouse (read_only)")
         if home.published_file.exists():
-            connection.execute(f"attach {literal(home.published_file)} as published (read_only)")
+            # a file that cannot be read is about to be replaced
+            with contextlib.suppress(duckdb.Error):
+                connection.execute(f"attach {literal(home.published_file)} as published (read_only)")
         tables = _tables(connection)
         types = _types(connection, marts)
         shapes = {mart.name: _shape(connection, home, mart, tables, types) for mart in marts}

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 
 import pytest
 
 from pertask.checks import batches, suites
 from pertask.checks.batches import check_batches, specs
 from pertask.checks.profiles import PROFILED, refresh
-from pertask.config import Config, Limits
+from pertask.config import DATA_CHECKS, Config, Limits
 from pertask.home import Home
 from tests.python.pertask.checks.deliveries import (
     NEW_DAY,
@@ -347,3 +348,10 @@ def test_what_ingest_refuses_is_missed_here(tmp_path):
         (result.asset[1], result.check) for result in check_batches(deliveries.home, Config()) if not result.passed
     }
     assert failed == {("gpu_samples", "row_count"), ("llm_calls", "row_count")}
+
+
+def test_the_page_on_checks_names_every_check_and_limit():
+    page = (Path(__file__).parents[4] / "docs" / "checks.md").read_text(encoding="utf-8")
+    checks = {*DATA_CHECKS, "shape", "sums"}
+    assert {spec.check for spec in specs()} < checks
+    assert [name for name in (*checks, *Limits.model_fields) if name not in page] == []

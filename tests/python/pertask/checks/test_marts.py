@@ -15,7 +15,7 @@ from ingest.lake import Lake
 from pertask.checks import CheckResult, check_marts, check_specs, marts, suites
 from pertask.config import Config, Limits
 from pertask.home import Home
-from publish.publication import publish
+from publish.publication import PublishError, publish
 from tests.python.pertask.checks.deliveries import HISTORY, NEW_DAY, SECRET, Deliveries, even_day
 
 MARTS = {
@@ -264,8 +264,17 @@ def test_marts_may_shrink_when_deliveries_were_taken_back(home):
     assert "1 of the published deliveries of llm_calls is gone" in volume.message
 
 
-def test_before_the_first_publication_there_is_no_volume(home):
+def test_before_the_first_build_there_is_nothing_to_check(home):
+    home.warehouse_file.unlink()
+    with pytest.raises(PublishError, match="nothing has been built yet"):
+        check_marts(home, Config())
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_without_a_readable_publication_there_is_no_volume(home, is_there):
     home.published_file.unlink()
+    if is_there:
+        home.published_file.write_bytes(b"no database")
     results = check_marts(home, Config())
     assert failed(results) == {}
     assert {result.message for result in results if result.check == "volume"} == {
