@@ -59,6 +59,7 @@ _WORDS = {
     "dict_type": "keys and values are expected, as in {key: value}",
     "float_type": "a number is expected",
     "int_type": "a whole number is expected",
+    "tuple_type": "a list is expected, as in [row_count, volume]",
     "missing": "this key is needed",
     "string_too_short": "this must not be empty",
     **dict.fromkeys(
@@ -71,6 +72,10 @@ _WORDS = {
 _TIME_OF_DAY = "%H:%M"
 
 Text = Annotated[str, Field(strict=True, min_length=1)]
+Ratio = Annotated[float, Field(strict=True, ge=0, le=1)]
+
+DATA_CHECKS = ("row_count", "null_ratio", "range", "categories", "volume")
+"""Checks that fail for what the data are like, and warn unless ``limits.blocking`` names them."""
 
 
 def _absent_is_empty(value: object) -> object:
@@ -239,13 +244,32 @@ class Source(_Model):
 
 
 class Limits(_Model):
-    """How much may go wrong before a run says so with its exit code.
+    """How much may go wrong before a run says so.
 
     Attributes:
         quarantined_ratio: share of the rows newly read by a run that may be quarantined, 0 to 1.
+        row_count_change_ratio: share of its usual rows that a day of a source may lack, above 0, below 1; it may
+            have as many times more: 0.5 is half to twice.
+        null_ratio_change: by how much the share of rows without a value may be above its usual, 0 to 1.
+        category_share_change: by how much a value's share of a source's rows may move, 0 to 1.
+        mart_drop_ratio: share of a mart's last published rows that may be gone, 0 to 1.
+        blocking: checks of the data that keep a run from publishing, instead of warning.
     """
 
-    quarantined_ratio: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.01
+    quarantined_ratio: Ratio = 0.01
+    row_count_change_ratio: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.5
+    null_ratio_change: Ratio = 0.1
+    category_share_change: Ratio = 0.3
+    mart_drop_ratio: Ratio = 0.1
+    blocking: tuple[Text, ...] = ()
+
+    @field_validator("blocking")
+    @classmethod
+    def _are_checks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in DATA_CHECKS:
+                raise _problem(f"{name!r} is no check that can be made to block.{did_you_mean(name, DATA_CHECKS)}")
+        return value
 
 
 class Allocation(_Model):

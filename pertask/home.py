@@ -74,6 +74,11 @@ class Home:
         return self.warehouse / "logs"
 
     @property
+    def data_docs(self) -> Path:
+        """What the checks of deliveries and marts found last, to open in a browser."""
+        return self.warehouse / "data_docs"
+
+    @property
     def spill(self) -> Path:
         """Where DuckDB puts what does not fit into memory; worthless between runs."""
         return self.warehouse / "tmp"

@@ -60,9 +60,19 @@ allocation:
   # Share of a machine's price that its GPUs carry; the rest is other cost on the invoice.
   gpu_share_of_node_ratio: 1
 
-# A run ends with exit code 3 when more of its new rows than this share were quarantined (0 to 1).
 limits:
+  # A run ends with exit code 3 when more of its new rows than this share were quarantined (0 to 1).
   quarantined_ratio: 0.01
+  # A day of a source is compared with its earlier days. A run warns when a day lacks more than this share of its usual
+  # rows or has as many times more (0.5: half to twice), when the share of rows without a value rises by more than this,
+  # and when the share of a value, such as a model, moves by more than this.
+  row_count_change_ratio: 0.5
+  null_ratio_change: 0.1
+  category_share_change: 0.3
+  # A mart warns when more than this share of its last published rows is gone, and no delivery or edit explains it.
+  mart_drop_ratio: 0.1
+  # Checks that keep a run from publishing instead of warning: row_count, null_ratio, range, categories, volume.
+  blocking: []
 
 # When the graph runs by itself, once Dagster's services are up (docs/operate.md).
 schedule:

@@ -12,6 +12,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pertask.checks import check_batches, check_marts
+from pertask.config import Config
+from pertask.home import Home
+
 MONEY = "decimal(38, 12)"
 # metered dollars are the generator's to the last digit; allocated ones to a millionth, as fractions are rounded twice
 ALLOCATED = "if(cast(expected.allocated_cost_usd as decimal(38, 12)) = 0, 0, 0.000001)"
@@ -337,3 +341,15 @@ def test_the_planted_oddities_are_found(marts: duckdb.DuckDBPyConnection, truth:
     assert ("unpriced_calls", "openai/acme-experimental-1") in found
     for resource in truth["planted"]["never_sampled"]:
         assert ("billed_without_samples", resource) in found
+
+
+def test_no_check_fails_on_the_sample(home, tmp_path):
+    """All of the sample is new to a home that has not been built; nothing in it is off."""
+    (tmp_path / "warehouse").mkdir()
+    for name in ("lake", "published", "warehouse/snapshot", "warehouse/target", "warehouse/pertask.duckdb"):
+        (tmp_path / name).symlink_to(home / name)
+    results = [*check_batches(Home(tmp_path), Config()), *check_marts(Home(tmp_path), Config())]
+
+    assert [result.message for result in results if not result.passed] == []
+    checked = {result.asset[1] for result in results if result.observed.get("days_checked")}
+    assert checked >= {"llm_calls", "tasks", "bill_lines", "gpu_samples", "fx_rates"}

@@ -205,6 +205,12 @@ source: {}
             "2:25: sources.a.mapping: a mapping file is for `format: mapping`",
         ),
         ("limits: {quarantined_ratio: true}", "1:29: limits.quarantined_ratio: a number is expected"),
+        ("limits: {row_count_change_ratio: 1}", "1:34: limits.row_count_change_ratio: Input should be less than 1"),
+        ("limits: {blocking: row_count}", "1:20: limits.blocking: a list is expected, as in [row_count, volume]"),
+        (
+            "limits: {blocking: [row_counts]}",
+            "1:20: limits.blocking: 'row_counts' is no check that can be made to block. Did you mean row_count?",
+        ),
         ("limits: {quarantined_ratio: -0.1}", "1:29: limits.quarantined_ratio: Input should be greater than or equal"),
         ("sources: {a: {path: ''}}", "1:21: sources.a.path: this must not be empty"),
         ("- a\n- b", "1:1: keys and values are expected: sources, allocation, limits, schedule"),
