@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
+from orchestration.defs.checks.checks import batch_checks, mart_checks
 from orchestration.defs.dbt.assets import days_asset, snapshot_asset, warehouse_assets
 from orchestration.defs.ingest.assets import lake_assets, landing_specs
 from orchestration.defs.ingest.checks import freshness_checks
 from orchestration.defs.ingest.sensors import landing_sensor
-from orchestration.defs.publish.assets import publication_asset
+from orchestration.defs.publish.assets import dictionary_asset, publication_asset, report_asset
 from orchestration.defs.run.resources import writer_resource
 from orchestration.defs.run.schedules import schedules
 from orchestration.defs.run.sensors import dead_run_sensor
@@ -36,17 +37,19 @@ def graph(home: Home) -> dg.Definitions:
     warehouse = warehouse_assets(home, manifest)
     days = days_asset(home)
     publication = publication_asset(home, manifest, config)
+    pages = [report_asset(home, config), dictionary_asset(home)]
     freshness = freshness_checks(home, config)
+    gates = [batch_checks(home, config, manifest), mart_checks(home, config, manifest)]
     steps = {
         "ingest": dg.AssetSelection.assets(ingest) | dg.AssetSelection.checks(*freshness),
-        "build": dg.AssetSelection.assets(snapshot, warehouse, days),
-        "publish": dg.AssetSelection.assets(publication),
+        "build": dg.AssetSelection.assets(snapshot, warehouse, days) | dg.AssetSelection.checks(*gates),
+        "publish": dg.AssetSelection.checks(gates[1]) | dg.AssetSelection.assets(publication, *pages),
     }
     run = dg.define_asset_job("run", steps["ingest"] | steps["build"] | steps["publish"])
     parts = [dg.define_asset_job(f"run_{name}", selection) for name, selection in steps.items()]
     return dg.Definitions(
-        assets=[*landing_specs(config), ingest, snapshot, warehouse, days, publication],
-        asset_checks=freshness,
+        assets=[*landing_specs(config), ingest, snapshot, warehouse, days, publication, *pages],
+        asset_checks=[*freshness, *gates],
         jobs=[run, *parts],
         schedules=schedules(run, config.schedule),
         sensors=[landing_sensor(home, run), dead_run_sensor(home)],

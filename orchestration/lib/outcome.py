@@ -13,35 +13,51 @@ from typing import TYPE_CHECKING
 from orchestration.lib import builds
 from orchestration.lib.progress import PROGRESS
 from pertask.home import Home
-from publish.conditions import Outcome
+from publish.conditions import Check, Outcome
 
 if TYPE_CHECKING:
     import dagster as dg
 
+    from pertask.checks.results import CheckResult
+
 _FOR_PEOPLE = ("BuildError", "ConfigError", "IngestError", "LakeError", "PublishError")
 """Errors whose own message says what to do; what lies beneath them does not."""
 
-_BEFORE_THE_BUILD = ("ingest", "snapshot")
+_BEFORE_THE_BUILD = ("ingest", "snapshot", "batch_checks")
 
 
 def outcome_of(home: Home, events: Iterable[dg.DagsterEvent]) -> Outcome:
     """Work out what became of this process's run, which made these events; no failed step means success."""
-    deliveries = tuple(PROGRESS.results) or None
     failure = next((event for event in events if event.is_step_failure), None)
-    if failure is not None and failure.step_key in _BEFORE_THE_BUILD:
-        # what dbt found is from another run
-        return Outcome(succeeded=False, message=_reason(failure), deliveries=deliveries)
-    audit = builds.audit(home)
-    if failure is None:
-        return Outcome(succeeded=True, warnings=audit.warnings, deliveries=deliveries)
-    failed_checks = audit.failures if failure.step_key == "warehouse" else ()
+    is_before = failure is not None and failure.step_key in _BEFORE_THE_BUILD
+    # what dbt found last is from another run when this one did not come so far
+    audit = builds.Audit(0, (), ()) if is_before else builds.audit(home)
+    failed = [_check(home, check) for check in PROGRESS.checks if not check.passed and check.severity == "error"]
+    warns = [_check(home, check) for check in PROGRESS.checks if not check.passed and check.severity == "warn"]
+    if failure is not None and failure.step_key == "warehouse":
+        failed += audit.failures
     return Outcome(
-        succeeded=False,
-        message=f"build: {len(failed_checks)} models or checks failed" if failed_checks else _reason(failure),
-        failed_checks=failed_checks,
-        warnings=audit.warnings,
-        deliveries=deliveries,
+        succeeded=failure is None,
+        message=_message(failure, len(failed)),
+        failed_checks=tuple(failed),
+        warnings=(*warns, *audit.warnings),
+        deliveries=tuple(PROGRESS.results) or None,
     )
+
+
+def _check(home: Home, result: CheckResult) -> Check:
+    name = ".".join((*result.asset, result.check))
+    return Check(name, result.message, look=f"open {home.data_docs / 'index.html'}")
+
+
+def _message(failure: dg.DagsterEvent | None, failed_count: int) -> str:
+    if failure is None:
+        return ""
+    checked = {"batch_checks": "deliveries", "warehouse": "build", "mart_checks": "marts"}
+    if failed_count and failure.step_key in checked:
+        what = "models or checks" if failure.step_key == "warehouse" else "checks"
+        return f"{checked[failure.step_key]}: {failed_count} {what} failed"
+    return _reason(failure)
 
 
 def _reason(event: dg.DagsterEvent) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ingest.runner import BatchResult
+from pertask.checks.results import CheckResult
 
 
 @dataclass
@@ -16,11 +17,18 @@ class Progress:
         say: called with each line for people.
         on_delivery: called after each delivery with its result, how many are done, and how many there are.
         results: the deliveries of this run.
+        checks: what the gates of Great Expectations found in this run.
     """
 
     say: Callable[[str], None] = lambda line: None
     on_delivery: Callable[[BatchResult, int, int], None] | None = None
     results: list[BatchResult] = field(default_factory=list)
+    checks: list[CheckResult] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Forget the run before."""
+        self.results.clear()
+        self.checks.clear()
 
     def delivery(self, result: BatchResult, done: int, total: int) -> None:
         """Note a delivery and pass it on."""

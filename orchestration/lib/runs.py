@@ -49,7 +49,7 @@ def execute(
     """
     with hold(home):
         PROGRESS.say, PROGRESS.on_delivery = say, on_delivery
-        PROGRESS.results.clear()
+        PROGRESS.clear()
         # dbt and Dagster speak to logs; what people need is said by `say`.
         home.logs.mkdir(parents=True, exist_ok=True)
         with (

@@ -13,6 +13,8 @@ from pertask.home import Home
 from publish.publication import public_marts, publish
 
 PUBLICATION_KEY = dg.AssetKey(["published", "pertask"])
+REPORT_KEY = dg.AssetKey(["published", "report"])
+DICTIONARY_KEY = dg.AssetKey(["published", "docs"])
 
 
 def publication_asset(home: Home, manifest_path: Path, config: Config) -> dg.AssetsDefinition:
@@ -42,3 +44,31 @@ def publication_asset(home: Home, manifest_path: Path, config: Config) -> dg.Ass
         )
 
     return publication
+
+
+def report_asset(home: Home, config: Config) -> dg.AssetsDefinition:
+    """The report on the published file. Readers have the numbers already, so what keeps it from being drawn warns."""
+
+    @dg.asset(key=REPORT_KEY, deps=[PUBLICATION_KEY], group_name="published", kinds={"html"})
+    def report() -> dg.MaterializeResult:
+        """The page for finance leads."""
+        from publish.report import write_report
+
+        path = write_report(home, currency=config.report.currency, time_zones=config.report.time_zones)
+        PROGRESS.say(f"report: {path}")
+        return dg.MaterializeResult(metadata={"path": str(path)})
+
+    return report
+
+
+def dictionary_asset(home: Home) -> dg.AssetsDefinition:
+    """The data dictionary, made again where the models changed."""
+
+    @dg.asset(key=DICTIONARY_KEY, deps=[PUBLICATION_KEY], group_name="published", kinds={"html"})
+    def dictionary() -> dg.MaterializeResult:
+        """Dbt's documentation of what is published, as one page."""
+        from publish.data_dictionary import write_docs
+
+        return dg.MaterializeResult(metadata={"path": str(write_docs(home))})
+
+    return dictionary
