@@ -165,7 +165,7 @@ _STYLE = """<style>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 1rem auto; max-width: 75rem; padding: 0 1rem; }
 table { border-collapse: collapse; margin: .5rem 0 1rem; }
 th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: left; vertical-align: top; }
-ul { padding-left: 1.2rem; } nav, .sticky, .cooltip .top, [data-toggle] { display: none; }
+ul { padding-left: 1.2rem; } nav, .sticky, .cooltip .top, [data-toggle=collapse] { display: none; }
 .text-danger, .failed { color: #b00020; }
 @media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd; } a { color: #8ab4f8; } }
 </style>
