@@ -167,7 +167,7 @@ class _Deliveries:
     """What came of a source and contract.
 
     Attributes:
-        until: when the newest delivery came: a day that was over by then is complete.
+        until: when the newest delivery came: a day that was over by then is whole.
         last_until: the same at the last successful build; None where the source had brought nothing.
         spans: first and last day of each file that the last build had not read.
     """
@@ -176,19 +176,21 @@ class _Deliveries:
     last_until: datetime | None
     spans: tuple[tuple[date, date], ...]
 
-    def is_complete(self, day: date) -> bool:
-        return _end(day) <= self.until
+    def is_whole(self, day: date, profiled: Profiled) -> bool:
+        """Whether no more rows of a day are to come."""
+        return not profiled.day or _whole_at(day, profiled) <= self.until
 
-    def is_new(self, day: date) -> bool:
+    def is_new(self, day: date, profiled: Profiled) -> bool:
         """Whether a day has other rows than at the last build, or could not be judged then."""
-        was_complete = self.last_until is not None and _end(day) <= self.last_until
-        return any(first <= day <= last for first, last in self.spans) or (
-            self.is_complete(day) and self.last_until is not None and not was_complete
-        )
+        if any(first <= day <= last for first, last in self.spans):
+            return True
+        if not profiled.day or self.last_until is None:
+            return False
+        return self.last_until < _whole_at(day, profiled) <= self.until
 
 
-def _end(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC) + timedelta(days=1)
+def _whole_at(day: date, profiled: Profiled) -> datetime:
+    return datetime.combine(day, time(), UTC) + timedelta(days=1 + profiled.settles_days)
 
 
 def _new_deliveries(home: Home) -> dict[tuple[str, str], _Deliveries]:
@@ -229,8 +231,8 @@ def _judged(profiled: Profiled, days: dict[tuple[str, date], Day], deliveries: d
     """The days of a contract to judge; of one that is not over only its ranges are."""
     found = []
     for source, delivered in sorted(deliveries.items()):
-        new = sorted(when for name, when in days if name == source and delivered.is_new(when))
-        over = [when for when in new if not profiled.day or delivered.is_complete(when)]
+        new = sorted(when for name, when in days if name == source and delivered.is_new(when, profiled))
+        over = [when for when in new if delivered.is_whole(when, profiled)]
         if delivered.last_until is None:
             over = over[-FIRST_LOAD_DAYS:]
             new = [when for when in new if when >= over[0]] if over else new

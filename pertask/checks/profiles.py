@@ -49,6 +49,7 @@ class Profiled:
         sum_by: SQL of what ``sums`` are told apart by, besides source and day.
         counts_rows: whether days are alike enough to compare their number of rows; deliveries of tasks are not, as
             they may be whole lists, and rates have no weekends.
+        settles_days: days after its end until a day is whole as a rule: vendors bill late.
     """
 
     contract: str
@@ -61,6 +62,7 @@ class Profiled:
     sums: dict[str, str] = field(default_factory=dict)
     sum_by: str = "''"
     counts_rows: bool = True
+    settles_days: int = 0
 
     @property
     def period(self) -> str:
@@ -133,6 +135,7 @@ PROFILED: dict[str, Profiled] = {
             categories=("provider_name", "billing_currency"),
             sums={"billed_cost": "billed_cost", "effective_cost": "coalesce(effective_cost, billed_cost)"},
             sum_by="upper(billing_currency)",
+            settles_days=2,
         ),
         Profiled(
             contract="gpu_samples",
@@ -167,6 +170,7 @@ PROFILED: dict[str, Profiled] = {
             nulls=_plain("model", "line_item", "token_type"),
             ranges={"cost_date_in_future": "cost_date > cast(cast(committed_at as timestamp) as date) + 1"},
             categories=("provider", "currency"),
+            settles_days=1,
         ),
         Profiled(
             contract="vendor_usage",
@@ -174,6 +178,7 @@ PROFILED: dict[str, Profiled] = {
             nulls=_plain("model", "uncached_input_tokens", "output_text_tokens"),
             ranges={**_later_than_delivered("started_at"), **_TOO_MANY_TOKENS},
             categories=("provider", "model"),
+            settles_days=1,
         ),
         Profiled(
             contract="fx_rates",

@@ -140,10 +140,10 @@ def _failures(suite: Suite, result: ExpectationSuiteValidationResult) -> list[Fa
     failures = []
     by_key = {_key(_expectation(rule)): rule for rule in suite.rules}
     for outcome in result.results:
-        if outcome.exception_info.get("raised_exception") or "exception_info" not in outcome:
-            raise RuntimeError(f"{suite.name}: an expectation could not be computed: {outcome.exception_info}")
         if outcome.success:
             continue
+        if "unexpected_index_list" not in outcome.result:
+            raise RuntimeError(f"{suite.name}: an expectation could not be computed: {outcome.exception_info}")
         rule = by_key[_key(outcome.expectation_config.to_domain_obj())]
         failures.extend(Failure(suite.name, rule, row[PLACE]) for row in outcome.result["unexpected_index_list"])
     return failures
@@ -165,8 +165,9 @@ _STYLE = """<style>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 1rem auto; max-width: 75rem; padding: 0 1rem; }
 table { border-collapse: collapse; margin: .5rem 0 1rem; }
 th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: left; vertical-align: top; }
-ul { padding-left: 1.2rem; } nav, .sticky, .cooltip .top, [data-toggle] { display: none; }
-.text-danger, .failed { color: #b00020; }
+ul { padding-left: 1.2rem; } nav, .sticky, .cooltip .top, [data-toggle=collapse] { display: none; }
+.text-danger { color: #b00020; } td .fa-check-circle::before { content: "passed"; }
+td .fa-times::before, td .fa-exclamation-triangle::before { content: "failed"; }
 @media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd; } a { color: #8ab4f8; } }
 </style>
 """

@@ -11,6 +11,7 @@ from pathlib import Path
 from ingest.lake import Lake
 from ingest.runner import IngestRequest, ingest
 from ingest.snapshot import accept_snapshot, write_snapshot
+from pertask.checks.profiles import PROFILED
 from pertask.home import Home
 
 NEW_DAY = date(2025, 8, 20)
@@ -183,8 +184,9 @@ class Deliveries:
             self.add(contract, source, rows, datetime.combine(NEW_DAY, time(1), UTC))
 
     def add_day(self, contract: str, source: str, rows: list[Row], day: date = NEW_DAY) -> None:
-        """The rows of one more day, delivered after its end."""
-        at = datetime.combine(day, time(12), UTC) if contract in UNDATED else _end(day)
+        """The rows of one more day, delivered when it is whole."""
+        settled = day + timedelta(days=1 + PROFILED[contract].settles_days)
+        at = datetime.combine(day, time(12), UTC) if contract in UNDATED else datetime.combine(settled, time(1), UTC)
         self.add(contract, source, rows, at)
 
     def bring(self) -> None:
@@ -207,10 +209,6 @@ class Deliveries:
 def even_day(contract: str, day: date = NEW_DAY, rows: int = ROWS) -> list[Row]:
     """A day as every other."""
     return [MAKERS[contract](day, number) for number in range(rows)]
-
-
-def _end(day: date) -> datetime:
-    return datetime.combine(day + timedelta(days=1), time(1), UTC)
 
 
 def known_home(folder: Path, *contracts: str) -> Deliveries:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pertask.checks import batches, suites
+from pertask.checks import CheckResult, batches, suites
 from pertask.checks.batches import check_batches, specs
 from pertask.checks.profiles import PROFILED, refresh
 from pertask.config import DATA_CHECKS, Config, Limits
@@ -289,6 +289,26 @@ def test_a_day_that_is_not_over_is_compared_once_it_is(known):
     known.add_day("llm_calls", "llm_calls", even_day("llm_calls", NEW_DAY + timedelta(days=1)), NEW_DAY + timedelta(1))
     known.bring()
     assert f"llm_calls {NEW_DAY}: 10 rows" in found(known.home)["row_count"].message
+
+
+def test_a_bill_is_compared_once_it_has_settled(tmp_path):
+    bill = known_home(tmp_path / "home", "bill_lines")
+
+    def row_count() -> CheckResult:
+        bill.bring()
+        results = check_batches(bill.home, Config())
+        bill.accept()
+        return next(result for result in results if result.check == "row_count" and result.asset[1] == "bill_lines")
+
+    first, second = NEW_DAY + timedelta(days=1), NEW_DAY + timedelta(days=3)
+    bill.add("bill_lines", "bill_lines", even_day("bill_lines", rows=10), datetime.combine(first, time(8), UTC))
+    assert row_count().passed
+    later = even_day("bill_lines", first, rows=10)
+    bill.add("bill_lines", "bill_lines", later, datetime.combine(second, time(8), UTC))
+    assert f"bill_lines {NEW_DAY}: 10 rows" in row_count().message
+    # what has been told is not told again
+    bill.add("bill_lines", "bill_lines", later[:1], datetime.combine(second, time(9), UTC))
+    assert str(NEW_DAY) not in row_count().message
 
 
 def test_the_rows_of_a_file_that_has_grown_count_once(known):
