@@ -57,9 +57,13 @@ def test_writers_share_a_pool_and_the_lock(definitions: dg.Definitions) -> None:
         "ingest": "lake",
         "freshness": None,
         "snapshot": "duckdb",
+        "batch_checks": "duckdb",
         "warehouse": "duckdb",
         "warehouse__days": None,
+        "mart_checks": "duckdb",
         "published__pertask": "duckdb",
+        "published__report": None,
+        "published__docs": None,
     }
     for asset in nodes:
         if asset.is_executable and asset.op.pool == "duckdb":
@@ -122,8 +126,8 @@ def test_the_jobs_are_the_commands(definitions: dg.Definitions) -> None:
         for name in ("run", "run_ingest", "run_build", "run_publish")
     }
     assert steps["run_ingest"] == {"ingest", "freshness"}
-    assert steps["run_build"] == {"snapshot", "warehouse", "warehouse__days"}
-    assert steps["run_publish"] == {"published__pertask"}
+    assert steps["run_build"] == {"snapshot", "batch_checks", "warehouse", "warehouse__days", "mart_checks"}
+    assert steps["run_publish"] == {"mart_checks", "published__pertask", "published__report", "published__docs"}
     assert steps["run"] == steps["run_ingest"] | steps["run_build"] | steps["run_publish"]
 
 
