@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -155,6 +156,64 @@ def test_a_run_that_died_does_not_hold_the_next_one(published: SmallHome) -> Non
     instance = open_instance(home)
     statuses = [record.dagster_run.status for record in instance.get_run_records(limit=2)]
     assert statuses == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+
+
+def test_a_warehouse_that_is_open_elsewhere_is_named_and_nothing_is_lost(published: SmallHome) -> None:
+    home = Home(published.folder)
+    before = home.published_file.read_bytes()
+    published.calls_of_day(1)()
+    holder = "import duckdb, sys; connection = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(home.warehouse_file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"open\n"
+        done = pertask(REPOSITORY, home.root, "run")
+        process.stdin.close()
+    assert done.returncode == 1
+    assert f"{home.warehouse_file}: cannot be opened for writing" in done.stderr
+    assert f"PID {process.pid}" in done.stderr
+    assert "The last publication stays" in done.stderr
+    assert home.published_file.read_bytes() == before
+    published.run("run")
+    assert home.published_file.read_bytes() != before
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(published: SmallHome, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=500m", "tmpfs", str(disk)]
+    mounted = subprocess.run(mount, capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here: it takes root, and a machine that lets it")
+    try:
+        small = SmallHome(shutil.copytree(published.folder, disk / "home"))
+        home = Home(small.folder)
+        before = home.published_file.read_bytes()
+        small.calls_of_day(1)()
+        full = shutil.disk_usage(disk).used + (128 << 10)
+        subprocess.run(["mount", "-o", f"remount,size={full}", str(disk)], check=True)
+
+        done = pertask(REPOSITORY, home.root, "run")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert re.search(r"disk (is )?full|No space left", done.stderr), done.stderr
+        assert "Traceback" not in done.stderr
+        assert home.published_file.read_bytes() == before
+
+        subprocess.run(["mount", "-o", "remount,size=500m", str(disk)], check=True)
+        small.run("run")
+        with duckdb.connect(str(home.published_file), read_only=True) as connection:
+            [(days,)] = connection.execute("select count(distinct usage_date) from core.fct_call_attempts").fetchall()
+        assert days == 2
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_home_without_sources_is_told_so(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    assert pertask(REPOSITORY, tmp_path, "init", str(home.root)).returncode == 0
+    done = pertask(REPOSITORY, home.root, "ingest")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"ingest: no sources in {home.config_file}" in done.stdout
 
 
 @pytest.fixture(scope="module")
