@@ -9,7 +9,7 @@ from orchestration.defs.dbt.assets import days_asset, snapshot_asset, warehouse_
 from orchestration.defs.ingest.assets import lake_assets, landing_specs
 from orchestration.defs.ingest.checks import freshness_checks
 from orchestration.defs.ingest.sensors import landing_sensor
-from orchestration.defs.publish.assets import dictionary_asset, publication_asset, report_asset
+from orchestration.defs.publish.assets import page_assets, publication_asset
 from orchestration.defs.run.resources import writer_resource
 from orchestration.defs.run.schedules import schedules
 from orchestration.defs.run.sensors import dead_run_sensor
@@ -37,7 +37,7 @@ def graph(home: Home) -> dg.Definitions:
     warehouse = warehouse_assets(home, manifest)
     days = days_asset(home)
     publication = publication_asset(home, manifest, config)
-    pages = [report_asset(home, config), dictionary_asset(home)]
+    pages = page_assets(home, config)
     freshness = freshness_checks(home, config)
     gates = [batch_checks(home, config, manifest), mart_checks(home, config, manifest)]
     steps = {

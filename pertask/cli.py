@@ -623,8 +623,11 @@ def _run_graph(home: Home, steps: tuple[str, ...], **options: Any) -> int:
 
 def _roll_back(home: Home) -> int:
     from orchestration.lib.locks import HomeInUse, hold
+    from pertask.config import load_config
     from publish.publication import PublishError, roll_back, withdrawn_build
+    from publish.report import ReportError, write_report
 
+    config = load_config(home, with_mappings=False)
     try:
         with hold(home):
             publication = roll_back(home)
@@ -638,6 +641,10 @@ def _roll_back(home: Home) -> int:
         f"withdrawn: build {withdrawn_build(home)}. The next run publishes what it builds anew; pertask publish takes "
         "this one back."
     )
+    try:
+        write_report(home, currency=config.report.currency, time_zones=config.report.time_zones)
+    except (QueryError, ReportError) as error:
+        click.echo(f"warning: the report is still of the withdrawn build: {error}", err=True)
     return 0
 
 

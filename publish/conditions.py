@@ -74,7 +74,7 @@ class Check:
         name: its stable name, for instance ``core.fct_tasks.unique``.
         message: what is off, for people.
         dollars_usd: the dollars concerned; None when they are not known.
-        look: the command that looks closer; empty for a test of dbt, whose log has it.
+        look: the command that looks closer; empty where the logs have it.
     """
 
     name: str

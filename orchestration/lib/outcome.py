@@ -40,7 +40,7 @@ def outcome_of(home: Home, events: Iterable[dg.DagsterEvent]) -> Outcome:
         succeeded=failure is None,
         message=_message(failure, len(failed)),
         failed_checks=tuple(failed),
-        warnings=(*warns, *audit.warnings),
+        warnings=(*warns, *PROGRESS.warnings, *audit.warnings),
         deliveries=tuple(PROGRESS.results) or None,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ingest.runner import BatchResult
 from pertask.checks.results import CheckResult
+from publish.conditions import Check
 
 
 @dataclass
@@ -18,17 +19,20 @@ class Progress:
         on_delivery: called after each delivery with its result, how many are done, and how many there are.
         results: the deliveries of this run.
         checks: what the gates of Great Expectations found in this run.
+        warnings: what else went wrong in this run and held back nothing.
     """
 
     say: Callable[[str], None] = lambda line: None
     on_delivery: Callable[[BatchResult, int, int], None] | None = None
     results: list[BatchResult] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
+    warnings: list[Check] = field(default_factory=list)
 
     def clear(self) -> None:
         """Forget the run before."""
         self.results.clear()
         self.checks.clear()
+        self.warnings.clear()
 
     def delivery(self, result: BatchResult, done: int, total: int) -> None:
         """Note a delivery and pass it on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +11,7 @@ from orchestration.lib import builds
 from orchestration.lib.progress import PROGRESS
 from pertask.config import Config
 from pertask.home import Home
+from publish.conditions import Check
 from publish.publication import public_marts, publish
 
 PUBLICATION_KEY = dg.AssetKey(["published", "pertask"])
@@ -46,29 +48,52 @@ def publication_asset(home: Home, manifest_path: Path, config: Config) -> dg.Ass
     return publication
 
 
-def report_asset(home: Home, config: Config) -> dg.AssetsDefinition:
-    """The report on the published file. Readers have the numbers already, so what keeps it from being drawn warns."""
+def page_assets(home: Home, config: Config) -> list[dg.AssetsDefinition]:
+    """The pages that come with a publication: the report, and the data dictionary where the models changed."""
 
-    @dg.asset(key=REPORT_KEY, deps=[PUBLICATION_KEY], group_name="published", kinds={"html"})
-    def report() -> dg.MaterializeResult:
-        """The page for finance leads."""
+    def report() -> Path:
         from publish.report import write_report
 
-        path = write_report(home, currency=config.report.currency, time_zones=config.report.time_zones)
-        PROGRESS.say(f"report: {path}")
-        return dg.MaterializeResult(metadata={"path": str(path)})
+        return write_report(home, currency=config.report.currency, time_zones=config.report.time_zones)
 
-    return report
-
-
-def dictionary_asset(home: Home) -> dg.AssetsDefinition:
-    """The data dictionary, made again where the models changed."""
-
-    @dg.asset(key=DICTIONARY_KEY, deps=[PUBLICATION_KEY], group_name="published", kinds={"html"})
-    def dictionary() -> dg.MaterializeResult:
-        """Dbt's documentation of what is published, as one page."""
+    def dictionary() -> Path:
         from publish.data_dictionary import write_docs
 
-        return dg.MaterializeResult(metadata={"path": str(write_docs(home))})
+        return write_docs(home)
 
-    return dictionary
+    return [
+        _page(REPORT_KEY, "The page for finance leads.", report, "pertask report"),
+        _page(DICTIONARY_KEY, "dbt's documentation of what is published, as one page.", dictionary, "pertask publish"),
+    ]
+
+
+def _page(key: dg.AssetKey, description: str, write: Callable[[], Path], again: str) -> dg.AssetsDefinition:
+    """A page; readers have the numbers already, so what keeps it from being written warns and fails nothing.
+
+    ``again`` is the command that tries it again.
+    """
+
+    @dg.multi_asset(
+        name="__".join(key.path),
+        specs=[
+            dg.AssetSpec(
+                key,
+                deps=[PUBLICATION_KEY],
+                group_name="published",
+                kinds={"html"},
+                description=description,
+                skippable=True,
+            )
+        ],
+    )
+    def page(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+        try:
+            path = write()
+        except Exception as error:
+            context.log.exception(f"{key.to_user_string()} was not written")
+            told = f"not written, and the last page stays: {error}"
+            PROGRESS.warnings.append(Check(key.to_user_string(), told, look=again))
+            return
+        yield dg.MaterializeResult(metadata={"path": str(path)})
+
+    return page
