@@ -1,7 +1,5 @@
 """Marts to readers: the published file, written only after every check passed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
