@@ -132,7 +132,14 @@ def init(folder: Path | None) -> None:
 @cli.command()
 def run() -> None:
     """Ingest the sources of pertask.yml, build, check and publish: the whole graph once."""
-    sys.exit(_run_graph(_home(), ("ingest", "build", "publish")))
+    home = _home()
+    if not home.config_file.exists():
+        raise _Refusal(
+            f"{home.config_file}: there is no such file, so this folder is no home. Set PERTASK_HOME to one, or make "
+            "one with pertask init.",
+            WRONG_USAGE,
+        )
+    sys.exit(_run_graph(home, ("ingest", "build", "publish")))
 
 
 @cli.command()

@@ -8,17 +8,20 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from orchestration.lib import builds
 from orchestration.lib.progress import PROGRESS
 from pertask.home import Home
+from publish.alerts import tell
 from publish.conditions import Check, Outcome
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from pertask.checks.results import CheckResult
+    from pertask.config import Config
 
 _FOR_PEOPLE = ("BuildError", "ConfigError", "IngestError", "LakeError", "PublishError")
 """Errors whose own message says what to do; what lies beneath them does not."""
@@ -32,6 +35,7 @@ def outcome_of(home: Home, events: Iterable[dg.DagsterEvent]) -> Outcome:
     is_before = failure is not None and failure.step_key in _BEFORE_THE_BUILD
     # what dbt found last is from another run when this one did not come so far
     audit = builds.Audit(0, (), ()) if is_before else builds.audit(home)
+    is_standing = is_before or PROGRESS.is_unchanged
     failed = [_check(home, check) for check in PROGRESS.checks if not check.passed and check.severity == "error"]
     warns = [_check(home, check) for check in PROGRESS.checks if not check.passed and check.severity == "warn"]
     if failure is not None and failure.step_key == "warehouse":
@@ -40,9 +44,26 @@ def outcome_of(home: Home, events: Iterable[dg.DagsterEvent]) -> Outcome:
         succeeded=failure is None,
         message=_message(failure, len(failed)),
         failed_checks=tuple(failed),
-        warnings=(*warns, *PROGRESS.warnings, *audit.warnings),
+        # what the standing build was warned of still holds where there is no newer one
+        warnings=_remembered_warnings(home) if is_standing else (*warns, *PROGRESS.warnings, *audit.warnings),
         deliveries=tuple(PROGRESS.results) or None,
     )
+
+
+def _remembered_warnings(home: Home) -> tuple[Check, ...]:
+    return tuple(Check(**{**warning, "dollars_usd": _decimal(warning)}) for warning in _read(home).get("warnings", ()))
+
+
+def _decimal(warning: dict[str, Any]) -> Decimal | None:
+    return None if warning["dollars_usd"] is None else Decimal(warning["dollars_usd"])
+
+
+def _read(home: Home) -> dict[str, Any]:
+    """What is kept of the last run; nothing where there is none, or none that can be read."""
+    try:
+        return json.loads(home.last_run_file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _check(home: Home, result: CheckResult) -> Check:
@@ -55,8 +76,8 @@ def _message(failure: dg.DagsterEvent | None, failed_count: int) -> str:
         return ""
     checked = {"batch_checks": "deliveries", "warehouse": "build", "mart_checks": "marts"}
     if failed_count and failure.step_key in checked:
-        what = "models or checks" if failure.step_key == "warehouse" else "checks"
-        return f"{checked[failure.step_key]}: {failed_count} {what} failed"
+        what = ("model or check", "models or checks") if failure.step_key == "warehouse" else ("check", "checks")
+        return f"{checked[failure.step_key]}: {failed_count} {what[failed_count > 1]} failed"
     return _reason(failure)
 
 
@@ -69,7 +90,17 @@ def _reason(event: dg.DagsterEvent) -> str:
     return re.sub(r"^[A-Za-z_.]+: ", "", error.message.strip()) if error else event.step_key
 
 
-def remember(home: Home, run_id: str, outcome: Outcome) -> None:
+def conclude(home: Home, config: Config, run_id: str, outcome: Outcome) -> None:
+    """Keep what became of a run, and tell the webhook what is worth it."""
+    try:
+        _remember(home, run_id, outcome)
+    except OSError as error:
+        PROGRESS.say(f"warning: {home.last_run_file}: cannot be written ({error.strerror})")
+    for line in tell(home, config, outcome):
+        PROGRESS.say(f"warning: {line}")
+
+
+def _remember(home: Home, run_id: str, outcome: Outcome) -> None:
     """Keep what became of the last run; whoever reads meanwhile sees the old one or the new one."""
     scratch = home.last_run_file.with_suffix(".scratch")
     ended_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -80,4 +111,4 @@ def remember(home: Home, run_id: str, outcome: Outcome) -> None:
 
 def was_remembered(home: Home, run_id: str) -> bool:
     """Whether a run came as far as telling what became of it; one whose process was killed did not."""
-    return home.last_run_file.exists() and json.loads(home.last_run_file.read_bytes())["run_id"] == run_id
+    return _read(home).get("run_id") == run_id

@@ -20,6 +20,7 @@ class Progress:
         results: the deliveries of this run.
         checks: what the gates of Great Expectations found in this run.
         warnings: what else went wrong in this run and held back nothing.
+        is_unchanged: whether the run found nothing new, and so left the build and the publication as they were.
     """
 
     say: Callable[[str], None] = lambda line: None
@@ -27,12 +28,14 @@ class Progress:
     results: list[BatchResult] = field(default_factory=list)
     checks: list[CheckResult] = field(default_factory=list)
     warnings: list[Check] = field(default_factory=list)
+    is_unchanged: bool = False
 
     def clear(self) -> None:
         """Forget the run before."""
         self.results.clear()
         self.checks.clear()
         self.warnings.clear()
+        self.is_unchanged = False
 
     def delivery(self, result: BatchResult, done: int, total: int) -> None:
         """Note a delivery and pass it on."""

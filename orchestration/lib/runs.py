@@ -10,8 +10,9 @@ from datetime import date
 from ingest.runner import BatchResult
 from orchestration.lib import builds
 from orchestration.lib.locks import hold
-from orchestration.lib.outcome import outcome_of
+from orchestration.lib.outcome import conclude, outcome_of
 from orchestration.lib.progress import PROGRESS
+from pertask.config import load_config
 from pertask.home import Home
 from publish.conditions import Outcome
 
@@ -75,11 +76,13 @@ def _execute(home: Home, steps: tuple[str, ...], *, full_refresh: bool, dates: t
             asked |= {"first_date": dates[0].isoformat(), "last_date": dates[1].isoformat()}
         config["ops"] = {"snapshot": {"config": asked}}
     try:
-        done = (
-            graph(home)
-            .resolve_job_def(_JOBS[steps])
-            .execute_in_process(run_config=config, instance=instance, raise_on_error=False)
-        )
+        job = graph(home).resolve_job_def(_JOBS[steps])
+    except Exception as error:
+        # what keeps the graph from being made, such as a model that does not parse, ends a run too
+        conclude(home, load_config(home), "", Outcome(succeeded=False, message=str(error)))
+        raise
+    try:
+        done = job.execute_in_process(run_config=config, instance=instance, raise_on_error=False)
     except DBAPIError as error:
         # Dagster's own: what pertask writes fails its step
         message = f"{home.dagster}: the history of runs cannot be written ({error.orig}). Is the disk full?"

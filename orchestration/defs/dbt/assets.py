@@ -65,6 +65,7 @@ def snapshot_asset(home: Home, manifest: Path) -> dg.AssetsDefinition:
         PROGRESS.say(describe(build))
         if not build.is_needed and is_current(home, builds.last_build_id(home)):
             # What this run would publish is published, or was withdrawn: everything after this step is passed over.
+            PROGRESS.is_unchanged = True
             withdrawn = withdrawn_build(home)
             PROGRESS.say(f"publish: build {withdrawn} stays withdrawn" if withdrawn else "publish: published already")
             return

@@ -8,11 +8,9 @@ import dagster as dg
 
 from orchestration.lib.instance import bury
 from orchestration.lib.locks import hold, sign
-from orchestration.lib.outcome import outcome_of, remember
-from orchestration.lib.progress import PROGRESS
+from orchestration.lib.outcome import conclude, outcome_of
 from pertask.config import Config
 from pertask.home import Home
-from publish.alerts import tell
 
 
 def writer_resource(home: Home, config: Config) -> dg.ResourceDefinition:
@@ -31,9 +29,6 @@ def writer_resource(home: Home, config: Config) -> dg.ResourceDefinition:
 
 
 def _conclude(home: Home, config: Config, instance: dg.DagsterInstance, run_id: str) -> None:
-    """Keep and tell what became of the run: its last step is over."""
+    """Work out what became of the run: its last step is over."""
     failures = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    outcome = outcome_of(home, [entry.dagster_event for entry in failures])
-    remember(home, run_id, outcome)
-    for line in tell(home, config, outcome):
-        PROGRESS.say(f"warning: {line}")
+    conclude(home, config, run_id, outcome_of(home, [entry.dagster_event for entry in failures]))

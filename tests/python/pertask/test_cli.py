@@ -29,11 +29,13 @@ MAPPING = "contract: tasks\nformat: csv\n{source}columns: {{task_id: id, outcome
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Home:
-    """An empty home, which the command works in."""
+    """A home without sources, which the command works in."""
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("PERTASK_HOME", str(folder))
-    return Home(folder)
+    home = Home(folder)
+    home.config_file.write_text("sources: {}\n")
+    return home
 
 
 def call(*arguments: object) -> Result:
@@ -102,6 +104,14 @@ def test_a_command_asks_the_graph_for_its_steps(home, graph, arguments, steps, o
     assert result.exit_code == 0
     assert "build: nothing changed" in result.stdout
     assert ("every check passed" in result.stdout) == ("build" in steps)
+
+
+def test_a_folder_without_a_configuration_is_no_home(home, graph):
+    home.config_file.unlink()
+    result = call("run")
+    assert (result.exit_code, graph.asked) == (cli.WRONG_USAGE, None)
+    assert f"{home.config_file}: there is no such file" in result.stderr
+    assert "pertask init" in result.stderr
 
 
 def test_a_failed_check_is_named_and_ends_with_1(home, graph):
