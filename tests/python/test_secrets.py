@@ -157,7 +157,12 @@ def test_the_search_sees_into_every_kind_of_file(files: dict[str, bytes]) -> Non
     assert {".parquet", ".duckdb", ".csv", ".xlsx"} <= seen
     history = [content for name, content in files.items() if "dagster/history" in name]
     assert any(b"MaterializeResult" in content or b"ASSET_MATERIALIZATION" in content for content in history)
-    for name in ("warehouse/alerts.json", "warehouse/last_run.json", "warehouse/logs/run.log", "warehouse/logs/dbt.log"):
+    for name in (
+        "warehouse/alerts.json",
+        "warehouse/last_run.json",
+        "warehouse/logs/run.log",
+        "warehouse/logs/dbt.log",
+    ):
         assert name in files
     assert any(name.startswith("warehouse/data_docs/") for name in files)
     assert "published/report/index.html" in files

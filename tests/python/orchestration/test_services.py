@@ -205,6 +205,9 @@ def test_every_file_that_the_page_names_exists() -> None:
     named = set(re.findall(r"\b(?:deploy|docs)/[\w./-]+\w", PAGE)) | {
         f"docs/{name}" for name in re.findall(r"\]\((\w[\w-]*\.md)", PAGE)
     }
+    # the reader's own, which must not get into a commit
+    named.remove("deploy/compose/secrets.env")
+    assert "secrets.env" in (REPOSITORY / ".gitignore").read_text().split()
     assert {name for name in named if not (REPOSITORY / name).exists()} == set()
     units = set(re.findall(r"pertask-\w+\.(?:service|timer)", PAGE))
     assert units
