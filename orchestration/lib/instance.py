@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 
+from orchestration.lib.locks import HomeInUse, hold
+from orchestration.lib.outcome import was_remembered
 from pertask.home import Home
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ concurrency:
     # The warehouse has one writer at a time, and so has the lake's ingest.
     default_limit: 1
 run_monitoring:
-  # Runs whose process died are marked as failed.
+  # A run that never starts is marked as failed.
   enabled: true
   free_slots_after_run_end_seconds: 60
 retention:
@@ -29,6 +32,15 @@ retention:
   sensor:
     purge_after_days: {skipped: 7, failure: 30, success: 90}
 """
+
+PROCESS_ENDED = "its process ended before the run did"
+"""What is told of a run whose process was killed, ran out of memory, or went down with the machine."""
+
+_LAST_WORDS_SECONDS = 10
+"""A run lets go of the home's lock, and then notes its own end: how long that may take."""
+
+_TO_THE_LOCK_SECONDS = 120
+"""How long a run may take from its start to asking for the home's lock."""
 
 
 def prepare_dagster(home: Home) -> None:
@@ -53,16 +65,42 @@ def open_instance(home: Home) -> dg.DagsterInstance:
     return dg.DagsterInstance.get()
 
 
-def bury(instance: dg.DagsterInstance, run_id: str | None) -> None:
+def bury(home: Home, instance: dg.DagsterInstance, run_id: str | None) -> None:
     """Mark a run as failed whose process died, and let go of its place in the pools; nothing for one that ended.
 
     The caller holds the home's lock, and the run held it before: so it is over, whatever the instance says.
     """
     run = instance.get_run_by_id(run_id) if run_id else None
-    if run is not None and not run.is_finished:
-        instance.report_run_failed(run, "its process ended before the run did")
-    if run is not None:
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    if run is None:
+        return
+    deadline = time.monotonic() + (_LAST_WORDS_SECONDS if was_remembered(home, run.run_id) else 0)
+    while not run.is_finished and time.monotonic() < deadline:
+        time.sleep(0.1)
+        run = instance.get_run_by_id(run.run_id) or run
+    if not run.is_finished:
+        instance.report_run_failed(run, PROCESS_ENDED)
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def bury_the_dead(home: Home, instance: dg.DagsterInstance) -> None:
+    """Mark as failed the runs that are at work, by their record, in a home whose lock nobody holds.
+
+    Every run holds the lock or waits for it, from soon after its start to its end. Where the machine went down, no
+    process is left to tell of its runs.
+    """
+    import dagster as dg
+
+    at_work = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    since = time.time() - _TO_THE_LOCK_SECONDS
+    suspects = [record.dagster_run.run_id for record in at_work if record.start_time and record.start_time < since]
+    if not suspects:
+        return
+    try:
+        with hold(home):
+            for run_id in suspects:
+                bury(home, instance, run_id)
+    except HomeInUse:
+        return
 
 
 def _without_waiting(connection: Any, _record: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from orchestration.lib.instance import bury_the_dead
 from orchestration.lib.landing import SETTLED_SECONDS, look
 from pertask.config import load_config
 from pertask.home import Home
@@ -27,6 +28,7 @@ def landing_sensor(home: Home, job: dg.UnresolvedAssetJobDefinition) -> dg.Senso
         description="Runs the graph when new files have landed, in a folder or in a bucket.",
     )
     def landing(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        bury_the_dead(home, context.instance)
         # read each time: a source that is added to pertask.yml counts from then on
         found = look(home, load_config(home, with_mappings=False))
         for problem in found.problems:

@@ -21,7 +21,7 @@ def writer_resource(home: Home, config: Config) -> dg.ResourceDefinition:
         with hold(home, is_patient=True):
             before = sign(home, context.run.run_id)
             if before != context.run.run_id:
-                bury(context.instance, before)
+                bury(home, context.instance, before)
             yield
             _conclude(home, config, context.instance, context.run.run_id)
 

@@ -11,15 +11,19 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.lib.instance import bury
+from orchestration.lib.instance import bury, bury_the_dead
 from orchestration.lib.locks import HomeInUse, hold, sign
+from orchestration.lib.outcome import remember
 from pertask.home import Home
+from publish.conditions import Outcome
 
 HOLDER = """
 import sys
 from pathlib import Path
 from orchestration.lib.locks import hold, sign
+from orchestration.lib.outcome import remember
 from pertask.home import Home
+from publish.conditions import Outcome
 
 home = Home(Path(sys.argv[1]))
 with hold(home):
@@ -91,7 +95,8 @@ def test_what_an_older_version_or_a_crash_left_is_no_obstacle(content: str, tmp_
     assert str(os.getpid()) in (home.warehouse / "lock").read_text()
 
 
-def test_a_dead_run_is_marked_as_failed_and_frees_its_place_in_the_pool() -> None:
+def test_a_dead_run_is_marked_as_failed_and_frees_its_place_in_the_pool(tmp_path: Path) -> None:
+    home = Home(tmp_path)
     with dg.DagsterInstance.local_temp() as instance:
 
         @dg.job
@@ -103,12 +108,57 @@ def test_a_dead_run_is_marked_as_failed_and_frees_its_place_in_the_pool() -> Non
         claim = instance.event_log_storage.claim_concurrency_slot("duckdb", dead.run_id, "warehouse")
         assert claim.is_claimed
 
-        bury(instance, dead.run_id)
+        bury(home, instance, dead.run_id)
         assert instance.get_run_by_id(dead.run_id).status is dg.DagsterRunStatus.FAILURE
         assert not instance.event_log_storage.get_concurrency_info("duckdb").claimed_slots
 
         ended = nothing.execute_in_process(instance=instance)
-        bury(instance, ended.run_id)
+        bury(home, instance, ended.run_id)
         assert instance.get_run_by_id(ended.run_id).status is dg.DagsterRunStatus.SUCCESS
-        bury(instance, None)
-        bury(instance, "0b5b5e9e-0000-4000-8000-000000000000")
+        bury(home, instance, None)
+        bury(home, instance, "0b5b5e9e-0000-4000-8000-000000000000")
+
+
+def started(instance: dg.DagsterInstance) -> dg.DagsterRun:
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    run = instance.create_run_for_job(nothing)
+    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", run.job_name), run.run_id)
+    return run
+
+
+def test_a_run_that_went_down_with_the_machine_is_marked_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    with dg.DagsterInstance.local_temp() as instance:
+        run = started(instance)
+
+        def status() -> dg.DagsterRunStatus:
+            return instance.get_run_by_id(run.run_id).status
+
+        bury_the_dead(home, instance)
+        assert status() is dg.DagsterRunStatus.STARTED, "it may be on its way to the lock"
+        monkeypatch.setattr("orchestration.lib.instance._TO_THE_LOCK_SECONDS", -1)
+        with holder(home):
+            bury_the_dead(home, instance)
+            assert status() is dg.DagsterRunStatus.STARTED, "it holds the lock or waits for it"
+        bury_the_dead(home, instance)
+        assert status() is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_that_told_its_end_may_note_it(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.warehouse.mkdir()
+    with dg.DagsterInstance.local_temp() as instance:
+        run = started(instance)
+        remember(home, run.run_id, Outcome(succeeded=True))
+        end = dg.DagsterEvent("PIPELINE_SUCCESS", run.job_name)
+        later = threading.Timer(1, instance.report_dagster_event, (end, run.run_id))
+        later.start()
+        bury(home, instance, run.run_id)
+        later.join()
+        assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.SUCCESS
+        assert not instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
