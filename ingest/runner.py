@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
@@ -26,6 +26,7 @@ from ingest.rows import Loaded, NeedsContent, load
 _MEMORY_LIMIT_MB = 3000
 _BUNDLE_FILES = 16
 _BUNDLE_BYTES = 4 << 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -384,7 +385,7 @@ def _order(run: _Run, delivery: Delivery) -> _Order:
     if format_name == "auto":
         format_name = sniff(read_head(delivery.paths[0]))
     module = load_format(format_name)
-    newest = datetime.fromtimestamp(max(file.mtime_ns for file in files) / 1e9, UTC).replace(microsecond=0)
+    newest = _EPOCH + timedelta(microseconds=max(file.mtime_ns for file in files) // 1000)
     delivered_at = request.delivered_at or newest
     # What a delivery was seen to say at another time is another observation, be the content the same.
     observed_at = delivered_at if getattr(module, "IS_OBSERVATION", False) else None
@@ -456,13 +457,26 @@ def _known_already(run: _Run, order: _Order) -> BatchResult:
     """The same content, read the same way. A bill that comes again later, as another file, is newer all the same."""
     batch, delivery = order.batch, order.delivery
     existing = run.known.batch(batch.batch_id)
-    is_other_file = {file.path for file in batch.files}.isdisjoint(file.path for file in existing.files)
+    is_other_file = not any(_is_same_file(run.lake, old, new) for old in existing.files for new in batch.files)
     comes_again = is_other_file or delivery.request.delivered_at
     if existing.replaces_period and batch.delivered_at > existing.delivered_at and comes_again:
         newer = run.lake.redeliver(existing, batch.delivered_at, batch.files)
         run.known.remember(newer)
         return _result(newer, delivery, "redelivered", "the same bill again: it is now the newest of its periods")
     return _result(existing, delivery, "unchanged", "")
+
+
+def _is_same_file(lake: Lake, old: SourceFile, new: SourceFile) -> bool:
+    """Whether two files are one by their path; within the home by their place in it.
+
+    A home that was moved or restored has the same files, and their times, which a copy may have lost, must not make an
+    old bill the newest.
+    """
+    if old.path == new.path:
+        return True
+    home = lake.root.resolve().parent
+    path = Path(new.path)
+    return path.is_relative_to(home) and old.path.endswith(f"/{path.relative_to(home).as_posix()}")
 
 
 def _result(batch: Batch, delivery: Delivery, state: str, message: str) -> BatchResult:

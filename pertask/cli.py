@@ -631,7 +631,7 @@ def _run_graph(home: Home, steps: tuple[str, ...], **options: Any) -> int:
 def _roll_back(home: Home) -> int:
     from orchestration.lib.locks import HomeInUse, hold
     from pertask.config import load_config
-    from publish.publication import PublishError, roll_back, withdrawn_build
+    from publish.publication import PublishError, roll_back, withdrawn_builds
     from publish.report import ReportError, write_report
 
     config = load_config(home, with_mappings=False)
@@ -645,8 +645,8 @@ def _roll_back(home: Home) -> int:
         f"{publication.mart_count} marts, {publication.row_count:,} rows"
     )
     click.echo(
-        f"withdrawn: build {withdrawn_build(home)}. The next run publishes what it builds anew; pertask publish takes "
-        "this one back."
+        f"withdrawn: build {withdrawn_builds(home)[-1]}. The next run publishes what it builds anew; pertask publish "
+        "takes the last build back."
     )
     try:
         write_report(home, currency=config.report.currency, time_zones=config.report.time_zones)

@@ -18,7 +18,7 @@ from pertask.errors import QueryError
 from pertask.home import Home
 from pertask.query import connect
 from pertask.screen import print_table
-from publish.publication import history, withdrawn_build
+from publish.publication import history, withdrawn_builds
 
 if TYPE_CHECKING:
     import duckdb
@@ -175,9 +175,13 @@ def _quarantine_reasons(lake: Path, batches: list[Batch]) -> list[tuple]:
 
 def _print_last_run(console: Console, home: Home) -> None:
     """What became of the last run, and what failed in it."""
-    if not home.last_run_file.exists():
+    try:
+        run = json.loads(home.last_run_file.read_bytes())
+    except FileNotFoundError:
         return
-    run = json.loads(home.last_run_file.read_bytes())
+    except ValueError:
+        _head(console, f"Last run: {home.last_run_file} cannot be read; the next run writes it anew")
+        return
     ended_at = datetime.fromisoformat(run["ended_at"])
     if run["succeeded"]:
         _head(console, f"Last run: {_moment(ended_at)} UTC, every check passed")
@@ -206,9 +210,9 @@ def _print_publication(console: Console, home: Home, batches: list[Batch]) -> No
         for published_at, build_id, built_at, mart_count, row_count in facts:
             _head(console, f"Publication: {_moment(published_at)} UTC, build {build_id}")
             console.print(f"  {mart_count} marts, {row_count:,} rows, as of {_moment(built_at)} UTC")
-            withdrawn = withdrawn_build(home)
+            withdrawn = [build for build in withdrawn_builds(home) if build != build_id]
             if withdrawn:
-                console.print(f"  build {withdrawn} is withdrawn; pertask publish takes it back.")
+                console.print(f"  withdrawn: {', '.join(withdrawn)}; pertask publish takes the last build back.")
             earlier = history(home)
             if earlier:
                 console.print(f"  earlier publications kept: {len(earlier)}; pertask publish --rollback goes back one.")

@@ -9,7 +9,7 @@ deliveries. It travels inside the file so that the two cannot disagree, and stan
 it tells of the run and not of the data.
 
 The publications before it stay in published/history/, and ``roll_back`` puts the newest of them in its place. The build
-that is withdrawn so is not published again by itself; the next build is.
+that is withdrawn so is not published again by itself; the next new one is.
 """
 
 from __future__ import annotations
@@ -146,8 +146,11 @@ def roll_back(home: Home) -> Publication:
     try:
         home.published.mkdir(parents=True, exist_ok=True)
         with _only_one(home.published):
-            earlier = history(home)
             current = read_publication(home.published_file)
+            earlier = history(home)
+            while earlier and current and read_publication(earlier[0]) == current:
+                # a publication that was cut short between keeping the last one and replacing it
+                earlier.pop(0).unlink()
             if not earlier:
                 raise PublishError(f"{home.publication_history}: there is no earlier publication to go back to.")
             publication = read_publication(earlier[0])
@@ -156,7 +159,8 @@ def roll_back(home: Home) -> Publication:
             if current:
                 # before the file moves: a process that dies in between has withdrawn what it still publishes, and a
                 # second rollback finishes the work
-                _withdrawn_file(home).write_text(current.build_id, encoding="ascii")
+                builds = [*withdrawn_builds(home), current.build_id]
+                _withdrawn_file(home).write_text("\n".join(dict.fromkeys(builds)), encoding="ascii")
             os.replace(earlier[0], home.published_file)
             _sync(home.published)
             return publication
@@ -166,17 +170,16 @@ def roll_back(home: Home) -> Publication:
 
 def is_current(home: Home, build_id: str | None) -> bool:
     """Whether a build needs no publishing: it is what readers have, or somebody withdrew it."""
-    withdrawn = _withdrawn_file(home)
-    if withdrawn.exists() and withdrawn.read_text(encoding="ascii") == build_id:
+    if build_id in withdrawn_builds(home):
         return True
     publication = read_publication(home.published_file)
     return publication is not None and publication.build_id == build_id
 
 
-def withdrawn_build(home: Home) -> str | None:
-    """The build that was rolled back from and is not published again by itself; None when there is none."""
+def withdrawn_builds(home: Home) -> list[str]:
+    """The builds that were rolled back from and are not published again by themselves, the last one last."""
     withdrawn = _withdrawn_file(home)
-    return withdrawn.read_text(encoding="ascii") if withdrawn.exists() else None
+    return withdrawn.read_text(encoding="ascii").split() if withdrawn.exists() else []
 
 
 def read_publication(path: Path) -> Publication | None:
@@ -199,7 +202,7 @@ def read_publication(path: Path) -> Publication | None:
 def _keep_in_history(home: Home, build_id: str) -> None:
     """Keep the current publication under a name of its own, unless it is of the build that replaces it."""
     current = read_publication(home.published_file)
-    if current is None or current.build_id in (build_id, withdrawn_build(home)):
+    if current is None or current.build_id in (build_id, *withdrawn_builds(home)):
         return
     home.publication_history.mkdir(exist_ok=True)
     kept = home.publication_history / f"{current.published_at:%Y%m%dT%H%M%S}-{current.build_id}.duckdb"

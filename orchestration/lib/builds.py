@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -29,9 +30,12 @@ PROJECT = Path(__file__).parents[2]
 
 _CODE = ("models/**/*.sql", "macros/**/*.sql", "dbt_project.yml")
 _PARSED = (*_CODE, "models/**/*.yml", "models/**/*.md", "seeds/*", "tests/sql/*.sql", "profiles.yml")
+_TESTS_EVERYTHING = " tests everything"
 _HASH_FILE = "code_hash"
 _VARIABLES_FILE = "variables.json"
 _BUILD_FILE = "build.json"
+_TESTED_FILE = "tested"
+_MANIFEST_END = 16
 
 
 class BuildError(Exception):
@@ -92,10 +96,13 @@ def prepare(
     config = load_config(home, with_mappings=False)
     precedences, variables = config.precedences(), _variables(config)
     home.warehouse.mkdir(parents=True, exist_ok=True)
+    _mend(home)
     code_hash = _hash(_CODE)
     reason = _full_refresh_reason(home, code_hash, precedences, variables, full_refresh)
     unfinished = _unfinished_file(home)
     was_unfinished = unfinished.exists()
+    # what a build that did not succeed was to test is not tested yet
+    tests_everything = tests_everything or (was_unfinished and _TESTS_EVERYTHING in unfinished.read_text("ascii"))
     info = write_snapshot(
         lake_root=home.lake,
         snapshot_dir=home.snapshot,
@@ -112,7 +119,7 @@ def prepare(
     causes = (*info.reasons, *(["the last build did not finish"] if was_unfinished and not reason else []))
     build = Build(info.build_id, bool(reason), reason, info.batches_changed, causes, tests_everything)
     if build.is_needed:
-        unfinished.write_text(info.build_id, encoding="ascii")
+        unfinished.write_text(f"{info.build_id}{_TESTS_EVERYTHING if tests_everything else ''}", encoding="ascii")
         # Results of an earlier run must not be taken for this one's.
         _results_file(home).unlink(missing_ok=True)
     (home.snapshot / _BUILD_FILE).write_text(json.dumps(asdict(build)), encoding="utf-8")
@@ -120,13 +127,34 @@ def prepare(
 
 
 def prepared(home: Home) -> Build:
-    """The build that was prepared last."""
-    build = json.loads((home.snapshot / _BUILD_FILE).read_bytes())
+    """The build that was prepared last.
+
+    Raises:
+        BuildError: nothing was prepared yet, or what was noted of it cannot be read.
+    """
+    path = home.snapshot / _BUILD_FILE
+    try:
+        build = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError) as error:
+        raise BuildError(f"{path}: cannot be read ({error}). Run pertask build.") from error
     return Build(**{**build, "causes": tuple(build["causes"])})
+
+
+def mark_tested(home: Home) -> None:
+    """Note that dbt built and tested what the snapshot holds; the marts are not looked at yet."""
+    (home.snapshot / _TESTED_FILE).touch()
+
+
+def is_tested(home: Home) -> bool:
+    """Whether dbt built and tested what the snapshot holds."""
+    return (home.snapshot / _TESTED_FILE).exists()
 
 
 def accept(home: Home) -> None:
     """Remember the build that just succeeded: what changes from here on is told against it.
+
+    A build that is not accepted is unfinished, whatever it was that failed: the next one recomputes and checks its
+    dates again, so that what a check found on them cannot be forgotten.
 
     Where nothing changed, the marts are still those of the build before, and so is their name.
     """
@@ -193,21 +221,44 @@ def recomputed_dates(home: Home) -> list[date]:
 
 def last_build_id(home: Home) -> str | None:
     """The name of the last successful build; None when there is none."""
-    import pyarrow.parquet as pq
-
-    path = home.last_snapshot / "meta.parquet"
-    return pq.read_table(path, columns=["build_id"]).column(0)[0].as_py() if path.exists() else None
+    table = _read_last(home, "meta", "build_id")
+    return table.column(0)[0].as_py() if table else None
 
 
 def first_date(home: Home) -> date | None:
     """The first UTC day that the last successful build read rows of; None where there is none."""
     import pyarrow.compute as pc
+
+    table = _read_last(home, "files", "usage_date")
+    return pc.min(table.column(0)).as_py() if table else None
+
+
+def _read_last(home: Home, name: str, column: str) -> pa.Table | None:
+    """A column of the last successful build's snapshot; None where there is none, or it cannot be read."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = home.last_snapshot / "files.parquet"
-    if not path.exists():
+    try:
+        return pq.read_table(home.last_snapshot / f"{name}.parquet", columns=[column])
+    except (OSError, pa.ArrowInvalid):
         return None
-    return pc.min(pq.read_table(path, columns=["usage_date"]).column(0)).as_py()
+
+
+def _mend(home: Home) -> None:
+    """Drop what a crash or a power cut left: half-written folders, and a last snapshot that cannot be read.
+
+    Without the latter everything is recomputed. The caller holds the home's lock.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for leftover in home.warehouse.glob(".*snapshot-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        for path in home.last_snapshot.glob("*.parquet"):
+            pq.read_metadata(path)
+    except (OSError, pa.ArrowInvalid):
+        shutil.rmtree(home.last_snapshot)
 
 
 def environment(home: Home) -> dict[str, str]:
@@ -237,7 +288,7 @@ def manifest(home: Home) -> Path:
     path, stamp = home.target / "manifest.json", home.target / "parsed_hash"
     variables = _variables(load_config(home, with_mappings=False))
     parsed_hash = f"{_hash(_PARSED)} {variables}"
-    if path.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == parsed_hash:
+    if _is_whole(path) and stamp.exists() and stamp.read_text(encoding="ascii") == parsed_hash:
         return path
     from dbt.cli.main import dbtRunner
 
@@ -248,6 +299,15 @@ def manifest(home: Home) -> Path:
         raise BuildError(f"the dbt project in {PROJECT} does not parse: {result.exception}")
     stamp.write_text(parsed_hash, encoding="ascii")
     return path
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a manifest is there to its end: dbt writes it anew in each build, and may be killed while it does."""
+    if not path.exists() or path.stat().st_size < _MANIFEST_END:
+        return False
+    with open(path, "rb") as file:
+        file.seek(-_MANIFEST_END, os.SEEK_END)
+        return file.read().rstrip().endswith(b"}}")
 
 
 @dataclass(frozen=True)

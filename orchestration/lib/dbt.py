@@ -79,6 +79,14 @@ def events(home: Home, manifest: Mapping[str, Any]) -> Iterator[dg.MaterializeRe
                 )
 
 
+def standing(manifest: Mapping[str, Any]) -> Iterator[dg.MaterializeResult]:
+    """The models and seeds of a build that stands, where what dbt said of it is gone."""
+    translator = Translator()
+    for node in manifest["nodes"].values():
+        if node["resource_type"] in ("model", "seed"):
+            yield dg.MaterializeResult(translator.get_asset_key(node))
+
+
 def load_manifest(path: Path) -> Mapping[str, Any]:
     """The manifest as a dictionary."""
     return json.loads(path.read_bytes())

@@ -22,6 +22,10 @@ concurrency:
   pools:
     # The warehouse has one writer at a time, and so has the lake's ingest.
     default_limit: 1
+run_queue:
+  # A run starts also where its place is taken: it can tell that who has it died, and the queue cannot.
+  block_op_concurrency_limited_runs:
+    enabled: false
 run_monitoring:
   # A run that never starts is marked as failed.
   enabled: true

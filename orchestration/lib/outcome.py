@@ -93,14 +93,14 @@ def _reason(event: dg.DagsterEvent) -> str:
 def conclude(home: Home, config: Config, run_id: str, outcome: Outcome) -> None:
     """Keep what became of a run, and tell the webhook what is worth it."""
     try:
-        _remember(home, run_id, outcome)
+        remember(home, run_id, outcome)
     except OSError as error:
         PROGRESS.say(f"warning: {home.last_run_file}: cannot be written ({error.strerror})")
     for line in tell(home, config, outcome):
         PROGRESS.say(f"warning: {line}")
 
 
-def _remember(home: Home, run_id: str, outcome: Outcome) -> None:
+def remember(home: Home, run_id: str, outcome: Outcome) -> None:
     """Keep what became of the last run; whoever reads meanwhile sees the old one or the new one."""
     scratch = home.last_run_file.with_suffix(".scratch")
     ended_at = datetime.now(UTC).isoformat(timespec="seconds")

@@ -125,13 +125,13 @@ def _empty(connection: duckdb.DuckDBPyConnection, columns: dict[str, str]) -> pa
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, query: str, columns: dict[str, str]) -> list[pa.Table]:
-    """The answer, in order; nothing where the publication is of a version without that mart or column."""
+    """The answer, in order; nothing where the publication is of a version without that mart or column, or damaged."""
     import duckdb
 
     picked = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in columns.items())
     try:
         return [connection.sql(f"select {picked} from ({query}) order by all").to_arrow_table()]
-    except (duckdb.CatalogException, duckdb.BinderException):
+    except duckdb.Error:
         return []
 
 

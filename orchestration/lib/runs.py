@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 
 from ingest.runner import BatchResult
@@ -15,6 +16,7 @@ from orchestration.lib.progress import PROGRESS
 from pertask.config import load_config
 from pertask.home import Home
 from publish.conditions import Outcome
+from publish.publication import is_current
 
 _JOBS = {
     ("ingest", "build", "publish"): "run",
@@ -68,26 +70,29 @@ def _execute(home: Home, steps: tuple[str, ...], *, full_refresh: bool, dates: t
     from orchestration.definitions import graph
     from orchestration.lib.instance import open_instance
 
-    instance = open_instance(home)
-    config: dict = dict(_QUIET)
+    config = load_config(home)
+    run_config: dict = dict(_QUIET)
     if "build" in steps:
         asked = {"full_refresh": full_refresh}
         if dates:
             asked |= {"first_date": dates[0].isoformat(), "last_date": dates[1].isoformat()}
-        config["ops"] = {"snapshot": {"config": asked}}
+        run_config["ops"] = {"snapshot": {"config": asked}}
     try:
         job = graph(home).resolve_job_def(_JOBS[steps])
-    except Exception as error:
-        # what keeps the graph from being made, such as a model that does not parse, ends a run too
-        conclude(home, load_config(home), "", Outcome(succeeded=False, message=str(error)))
-        raise
-    try:
-        done = job.execute_in_process(run_config=config, instance=instance, raise_on_error=False)
+        done = job.execute_in_process(run_config=run_config, instance=open_instance(home), raise_on_error=False)
     except DBAPIError as error:
         # Dagster's own: what pertask writes fails its step
         message = f"{home.dagster}: the history of runs cannot be written ({error.orig}). Is the disk full?"
-        return Outcome(succeeded=False, message=message, deliveries=tuple(PROGRESS.results) or None)
+        outcome = Outcome(succeeded=False, message=message, deliveries=tuple(PROGRESS.results) or None)
+        conclude(home, config, "", outcome)
+        return outcome
+    except Exception as error:
+        # what keeps the graph from being made, such as a model that does not parse, ends a run too
+        conclude(home, config, "", Outcome(succeeded=False, message=str(error)))
+        raise
     outcome = outcome_of(home, done.all_events)
     if not done.success and outcome.succeeded:
         outcome = Outcome(succeeded=False, message="the run failed before its first step")
+    elif done.success and "publish" in steps and not is_current(home, builds.last_build_id(home)):
+        outcome = replace(outcome, succeeded=False, message="nothing was published, and no step says why")
     return outcome

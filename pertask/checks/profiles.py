@@ -225,9 +225,9 @@ def _refreshed(connection: duckdb.DuckDBPyConnection, home: Home, profiled: Prof
     parts = _parts(connection, home, profiled)
     periods = _periods(parts, _hash(_query(profiled)))
     key = ["source", "period", "fingerprint"]
-    kept = None
-    if path.exists():
-        kept = pl.read_parquet(path).join(periods.select(key), on=key, how="semi")
+    kept = _kept(path)
+    if kept is not None:
+        kept = kept.join(periods.select(key), on=key, how="semi")
         new = periods.join(kept, on=key, how="anti")
     else:
         new = periods
@@ -239,6 +239,16 @@ def _refreshed(connection: duckdb.DuckDBPyConnection, home: Home, profiled: Prof
     profile.write_parquet(scratch)
     os.replace(scratch, path)
     return profile.filter(pl.col("kind") != "period")
+
+
+def _kept(path: Path) -> pl.DataFrame | None:
+    """What was counted before; None where there is nothing, or nothing that can be read."""
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return None
 
 
 def _parts(connection: duckdb.DuckDBPyConnection, home: Home, profiled: Profiled) -> pl.DataFrame:

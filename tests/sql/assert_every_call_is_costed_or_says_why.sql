@@ -5,7 +5,7 @@ with calls as (
         usage_date,
         count(*) as call_rows
     from {{ ref('stg_llm_calls') }}
-    where {{ in_tested_dates('usage_date') }}
+    where {{ in_tested_dates('usage_date', of_lake=true) }}
     group by usage_date
 ),
 
@@ -21,7 +21,7 @@ attempts as (
             end
         ) as contradictions
     from {{ ref('fct_call_attempts') }}
-    where {{ in_tested_dates('usage_date') }}
+    where {{ in_tested_dates('usage_date', of_lake=true) }}
     group by usage_date
 )
 

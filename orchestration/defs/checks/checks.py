@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from orchestration.lib import builds
 from orchestration.lib.progress import PROGRESS
 from pertask.checks import CheckResult, CheckSpec, check_batches, check_marts, check_specs
 from pertask.config import Config
@@ -27,9 +28,16 @@ def batch_checks(home: Home, config: Config, manifest: Path) -> dg.AssetChecksDe
 
 
 def mart_checks(home: Home, config: Config, manifest: Path) -> dg.AssetChecksDefinition:
-    """The second gate."""
+    """The second gate; a build that passes it is one that may be published."""
     specs = [spec for spec in check_specs(manifest) if spec.asset[0] != "lake"]
-    return _gate("mart_checks", specs, lambda: check_marts(home, config))
+
+    def check() -> list[CheckResult]:
+        results = check_marts(home, config)
+        if builds.is_tested(home) and all(result.passed or result.severity == "warn" for result in results):
+            builds.accept(home)
+        return results
+
+    return _gate("mart_checks", specs, check)
 
 
 def _gate(name: str, specs: list[CheckSpec], check: Callable[[], Iterable[CheckResult]]) -> dg.AssetChecksDefinition:

@@ -13,7 +13,7 @@ from orchestration.lib import builds, dbt
 from orchestration.lib.progress import PROGRESS
 from orchestration.lib.translator import Translator
 from pertask.home import Home
-from publish.publication import is_current, withdrawn_build
+from publish.publication import is_current, withdrawn_builds
 
 DAYS_KEY = dg.AssetKey(["warehouse", "days"])
 _EARLIEST = date(2020, 1, 1)
@@ -66,8 +66,8 @@ def snapshot_asset(home: Home, manifest: Path) -> dg.AssetsDefinition:
         if not build.is_needed and is_current(home, builds.last_build_id(home)):
             # What this run would publish is published, or was withdrawn: everything after this step is passed over.
             PROGRESS.is_unchanged = True
-            withdrawn = withdrawn_build(home)
-            PROGRESS.say(f"publish: build {withdrawn} stays withdrawn" if withdrawn else "publish: published already")
+            is_withdrawn = builds.last_build_id(home) in withdrawn_builds(home)
+            PROGRESS.say("publish: the last build stays withdrawn" if is_withdrawn else "publish: published already")
             return
         for table in tables:
             yield dg.MaterializeResult(
@@ -115,10 +115,13 @@ def warehouse_assets(home: Home, manifest: Path) -> dg.AssetsDefinition:
             home,
             builds.arguments(home, full_refresh=build.full_refresh, tests_everything=build.tests_everything),
         )
-        yield from dbt.events(home, dbt.load_manifest(manifest))
+        if build.is_needed or builds.results(home):
+            yield from dbt.events(home, dbt.load_manifest(manifest))
+        else:
+            yield from dbt.standing(dbt.load_manifest(manifest))
         if not succeeded:
             raise dg.Failure(dbt.reason(home), allow_retries=False)
-        builds.accept(home)
+        builds.mark_tested(home)
 
     return warehouse
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dagster as dg
 
@@ -22,8 +23,11 @@ def writer_resource(home: Home, config: Config) -> dg.ResourceDefinition:
             before = sign(home, context.run.run_id)
             if before != context.run.run_id:
                 bury(home, context.instance, before)
-            yield
-            _conclude(home, config, context.instance, context.run.run_id)
+            try:
+                yield
+            finally:
+                # also where somebody has cancelled the run
+                _conclude(home, config, context.instance, context.run.run_id)
 
     return writer
 
@@ -31,4 +35,8 @@ def writer_resource(home: Home, config: Config) -> dg.ResourceDefinition:
 def _conclude(home: Home, config: Config, instance: dg.DagsterInstance, run_id: str) -> None:
     """Work out what became of the run: its last step is over."""
     failures = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    conclude(home, config, run_id, outcome_of(home, [entry.dagster_event for entry in failures]))
+    outcome = outcome_of(home, [entry.dagster_event for entry in failures])
+    run = instance.get_run_by_id(run_id)
+    if run is not None and run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED):
+        outcome = replace(outcome, succeeded=False, message="somebody has cancelled the run")
+    conclude(home, config, run_id, outcome)

@@ -242,3 +242,61 @@ def test_a_home_that_moved_is_the_same_home(home: Home, tmp_path: Path) -> None:
     for name in ("lake", "warehouse"):
         (home.root / name).rename(moved.root / name)
     assert not builds.prepare(moved).is_needed
+
+
+def test_a_build_whose_marts_were_not_accepted_is_unfinished(home: Home) -> None:
+    builds.prepare(home)
+    assert not builds.is_tested(home)
+    builds.mark_tested(home)
+    assert builds.is_tested(home)
+    with pytest.raises(builds.BuildError, match="nothing has been built yet"):
+        builds.check_finished(home)
+    succeed(home)
+    builds.prepare(home, dates=DATES)
+    assert not builds.is_tested(home)
+    builds.mark_tested(home)
+    with pytest.raises(builds.BuildError, match="did not succeed"):
+        builds.check_finished(home)
+    assert "the last build did not finish" in builds.prepare(home).causes
+
+
+def test_what_a_failed_build_was_to_test_is_tested_by_the_next(home: Home) -> None:
+    builds.prepare(home)
+    succeed(home)
+    builds.prepare(home, dates=DATES, tests_everything=True)
+    assert builds.prepare(home).tests_everything
+    assert builds.prepare(home).tests_everything
+    succeed(home)
+    assert not builds.prepare(home, dates=DATES).tests_everything
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 cut off"])
+@pytest.mark.parametrize("name", ["meta", "files", "batches"])
+def test_a_damaged_note_of_the_last_build_recomputes_everything(home: Home, name: str, content: bytes) -> None:
+    builds.prepare(home)
+    succeed(home)
+    (home.last_snapshot / f"{name}.parquet").write_bytes(content)
+    builds.first_date(home)
+    builds.last_build_id(home)
+    (home.warehouse / ".last_snapshot-old-0123").mkdir()
+    assert builds.prepare(home).reason == "no earlier build succeeded"
+    succeed(home)
+    assert builds.prepare(home).reason == ""
+    assert not list(home.warehouse.glob(".*snapshot-*"))
+
+
+def test_a_manifest_that_was_cut_off_is_made_anew(home: Home) -> None:
+    path = builds.manifest(home)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:500_000])
+    assert json.loads(builds.manifest(home).read_bytes())["nodes"].keys() == json.loads(whole)["nodes"].keys()
+    changed = path.stat().st_mtime_ns
+    builds.manifest(home)
+    assert path.stat().st_mtime_ns == changed
+
+
+def test_what_was_prepared_must_be_readable(home: Home) -> None:
+    builds.prepare(home)
+    (home.snapshot / "build.json").write_text('{"build_id": ')
+    with pytest.raises(builds.BuildError, match=r"build\.json: cannot be read .* Run pertask build"):
+        builds.prepared(home)

@@ -101,7 +101,7 @@ def test_what_did_not_change_is_not_published_again_and_what_was_withdrawn_stays
     assert "withdrawn: build" in said
     assert "stays withdrawn" in published.run("run")
     assert home.published_file.read_bytes() == before
-    assert "is withdrawn; pertask publish takes it back" in published.run("status")
+    assert "pertask publish takes the last build back" in published.run("status")
 
     home.published_file.unlink()
     assert "published 33 marts" in published.run("publish")
@@ -134,6 +134,32 @@ def test_a_range_of_partitions_is_one_run_that_adds_its_days(published: SmallHom
     checks = [event for event in done.all_events if event.event_type_value == "ASSET_CHECK_EVALUATION"]
     assert len(checks) > 200
     assert all(check.asset_check_evaluation_data.passed for check in checks)
+
+
+def test_the_weekly_run_tests_every_date_and_passes(published: SmallHome, monkeypatch) -> None:
+    home = Home(published.folder)
+    for name, value in builds.environment(home).items():
+        monkeypatch.setenv(name, value)
+    # days that the weekly run does not recompute
+    published.calls_of_day(2)()
+    published.run("run")
+    asked = {"first_date": "2026-08-21", "last_date": "2026-08-22", "tests_everything": True}
+    done = (
+        graph(home)
+        .resolve_job_def("run")
+        .execute_in_process(
+            instance=open_instance(home), run_config={"ops": {"snapshot": {"config": asked}}}, raise_on_error=False
+        )
+    )
+    assert done.success, builds.audit(home).failures
+    assert builds.last_build_id(home) == builds.prepared(home).build_id
+
+
+def test_a_build_stands_where_what_dbt_said_of_it_is_gone(published: SmallHome) -> None:
+    home = Home(published.folder)
+    shutil.rmtree(home.target)
+    home.published_file.unlink()
+    assert "published 33 marts" in published.run("run")
 
 
 def test_a_run_that_died_does_not_hold_the_next_one(published: SmallHome) -> None:

@@ -16,7 +16,7 @@ import pytest
 from ingest.snapshot import META
 from pertask.home import Home
 from publish import publication
-from publish.publication import PublishError, history, is_current, publish, roll_back, withdrawn_build
+from publish.publication import PublishError, history, is_current, publish, roll_back, withdrawn_builds
 from tests.python.publish.warehouses import BUILD_ID, MARTS, make_warehouse, read_manifest, write_manifest
 
 
@@ -248,7 +248,7 @@ def test_a_rollback_puts_the_one_before_back_whole(home):
 
     assert roll_back(home).build_id == "second"
     assert costs(home) == 3
-    assert withdrawn_build(home) == "third"
+    assert withdrawn_builds(home) == ["third"]
     assert roll_back(home).build_id == BUILD_ID
     assert home.published_file.read_bytes() == first
     with pytest.raises(PublishError, match="no earlier publication"):
@@ -268,7 +268,7 @@ def test_a_withdrawn_build_is_not_published_by_itself_and_the_next_one_is(home):
 
     rebuild(home, "third", "insert into core.fct_call_attempts (call_id) values ('z')")
     publish(home, keep=3)
-    assert withdrawn_build(home) is None
+    assert withdrawn_builds(home) == []
     assert [path.stem.split("-", 1)[1] for path in history(home)] == [BUILD_ID]
 
 
@@ -279,7 +279,7 @@ def test_a_withdrawn_build_can_be_taken_back(home):
     roll_back(home)
     publish(home, keep=3)
     assert costs(home) == 0
-    assert withdrawn_build(home) is None
+    assert withdrawn_builds(home) == []
     assert roll_back(home).build_id == BUILD_ID
 
 
@@ -293,7 +293,7 @@ def test_a_rollback_that_fails_leaves_the_publication(home, monkeypatch):
     with pytest.raises(PublishError, match=r"cannot be read\. Delete it"):
         roll_back(home)
     assert home.published_file.read_bytes() == before
-    assert withdrawn_build(home) is None
+    assert withdrawn_builds(home) == []
 
 
 def test_without_second_names_the_history_is_a_copy(home, monkeypatch):
@@ -306,3 +306,34 @@ def test_without_second_names_the_history_is_a_copy(home, monkeypatch):
     monkeypatch.setattr(publication.os, "link", refuse)
     publish(home, keep=3)
     assert [path.read_bytes() for path in history(home)] == [first]
+
+
+def test_each_build_that_was_withdrawn_stays_so(home):
+    publish(home, keep=4)
+    for number in (2, 3):
+        rebuild(home, f"build-{number}", f"insert into core.fct_call_attempts (call_id) values ('{number}')")
+        publish(home, keep=4)
+    roll_back(home)
+    assert roll_back(home).build_id == BUILD_ID
+    assert withdrawn_builds(home) == ["build-3", "build-2"]
+    assert is_current(home, "build-3"), "the build that was withdrawn first would be published again"
+    assert is_current(home, "build-2")
+    assert not is_current(home, "build-4")
+
+
+def test_a_publication_that_was_cut_short_does_not_keep_a_rollback_from_moving(home, monkeypatch):
+    publish(home, keep=3)
+    rebuild(home, "second", "delete from core.fct_call_attempts where call_id = 'a'")
+    publish(home, keep=3)
+    rebuild(home, "third", "delete from core.fct_call_attempts")
+
+    def die(source, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publication.os, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            publish(home, keep=3)
+    assert len(history(home)) == 2, "the current publication was kept before it was to be replaced"
+    assert roll_back(home).build_id == BUILD_ID
+    assert costs(home) == 4
