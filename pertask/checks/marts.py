@@ -196,7 +196,11 @@ def check_marts(home: Home, config: Config) -> list[CheckResult]:
         tables = _tables(connection)
         types = _types(connection, marts)
         shapes = {mart.name: _shape(connection, home, mart, tables, types) for mart in marts}
-        volumes = _volumes(connection, home, marts, tables, config.limits)
+        try:
+            volumes = _volumes(connection, home, marts, tables, config.limits)
+        except duckdb.Error:
+            # a publication that is damaged within says nothing of how many rows there were
+            volumes = {}
         sums = _sums(connection, home, tables)
     rules = _rules(config.limits)
     failures = defaultdict(list)
@@ -467,9 +471,14 @@ def _changes(connection: duckdb.DuckDBPyConnection, home: Home) -> list[str]:
     reasons = connection.execute(
         f"select distinct reason from {_snapshot(home, 'changed_ranges')} where reason != 'requested' order by reason"
     ).fetchall()
-    build = home.snapshot / "build.json"
-    reason = json.loads(build.read_bytes())["reason"] if build.exists() else ""
+    reason = _prepared(home).get("reason", "")
     return [*(f"{reason} was edited" for (reason,) in reasons), *([reason] if reason.endswith("changed") else [])]
+
+
+def _prepared(home: Home) -> dict[str, Any]:
+    """What the build was prepared to do; nothing where it was not noted."""
+    build = home.snapshot / "build.json"
+    return json.loads(build.read_bytes()) if build.exists() else {}
 
 
 def _volume_result(spec: CheckSpec, volume: _Volume | None, failed: list[Failure], limits: Limits) -> CheckResult:
@@ -520,9 +529,13 @@ def _sums(connection: duckdb.DuckDBPyConnection, home: Home, tables: _Tables) ->
 
 
 def _touched_dates(connection: duckdb.DuckDBPyConnection, home: Home, tables: _Tables) -> set[date] | None:
-    """The dates that the build recomputed; None for all of them."""
+    """The dates that the build recomputed; None for all of them, also where it was asked to test everything."""
     [(is_full,)] = connection.execute(f"select is_full_refresh from {_snapshot(home, 'meta')}").fetchall()
-    if is_full or ("warehouse", "intermediate", "int_touched_dates") not in tables:
+    if (
+        is_full
+        or _prepared(home).get("tests_everything")
+        or ("warehouse", "intermediate", "int_touched_dates") not in tables
+    ):
         return None
     rows = connection.execute("select usage_date from warehouse.intermediate.int_touched_dates").fetchall()
     return {day for (day,) in rows}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -194,6 +195,29 @@ def test_a_bill_file_that_was_merely_touched_is_not_newer(tmp_path):
 
     assert result.state == "unchanged"
     assert newest_cost(lake) == "2"
+
+
+def test_a_home_that_was_moved_keeps_the_order_of_its_bills(tmp_path):
+    home, moved = tmp_path / "home", tmp_path / "moved"
+    for folder, day in (("first", 1), ("second", 2)):
+        ingest(home / "lake", [request(deliver_bill(home / "landing" / folder, day, BilledCost=str(day)))])
+    shutil.copytree(home, moved)
+    # the copy has lost the files' times: all are new, the first bill's the newest
+    for number, path in enumerate(sorted(moved.glob("landing/*/*"), reverse=True)):
+        os.utime(path, (2_000_000_000 + number,) * 2)
+
+    results = ingest(moved / "lake", [request(moved / "landing" / name) for name in ("first", "second")])
+    assert [result.state for result in results] == ["unchanged", "unchanged"]
+    assert newest_cost(moved / "lake") == "2"
+
+
+def test_of_two_bills_within_a_second_the_later_one_is_newer(tmp_path):
+    for number, cost in enumerate(("2", "1")):
+        path = deliver_bill(tmp_path / cost, 1, BilledCost=cost)
+        for file in [path] if path.is_file() else path.iterdir():
+            os.utime(file, ns=(1_790_000_000_000_000_000 + number * 5_000_000,) * 2)
+    ingest(tmp_path / "lake", [request(tmp_path / "2"), request(tmp_path / "1")])
+    assert newest_cost(tmp_path / "lake") == "1"
 
 
 def test_the_same_bill_with_a_later_time_of_delivery_given_is_newer(tmp_path):
