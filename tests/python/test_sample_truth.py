@@ -343,11 +343,11 @@ def test_the_planted_oddities_are_found(marts: duckdb.DuckDBPyConnection, truth:
         assert ("billed_without_samples", resource) in found
 
 
-def test_no_check_fails_on_the_sample(home, tmp_path):
+def test_no_check_fails_on_the_sample(sample_home, tmp_path):
     """All of the sample is new to a home that has not been built; nothing in it is off."""
     (tmp_path / "warehouse").mkdir()
     for name in ("lake", "published", "warehouse/snapshot", "warehouse/target", "warehouse/pertask.duckdb"):
-        (tmp_path / name).symlink_to(home / name)
+        (tmp_path / name).symlink_to(sample_home / name)
     results = [*check_batches(Home(tmp_path), Config()), *check_marts(Home(tmp_path), Config())]
 
     assert [result.message for result in results if not result.passed] == []
