@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,16 @@ def events(home: Home, manifest: Mapping[str, Any]) -> Iterator[dg.MaterializeRe
 
 
 def standing(manifest: Mapping[str, Any]) -> Iterator[dg.MaterializeResult]:
-    """The models and seeds of a build that stands, where what dbt said of it is gone."""
+    """The models and seeds of a build that stands, where what dbt said of it is gone; each after what it is made from."""
     translator = Translator()
-    for node in manifest["nodes"].values():
-        if node["resource_type"] in ("model", "seed"):
-            yield dg.MaterializeResult(translator.get_asset_key(node))
+    made = {
+        name: node["depends_on"]["nodes"] if node["resource_type"] == "model" else []
+        for name, node in manifest["nodes"].items()
+        if node["resource_type"] in ("model", "seed")
+    }
+    for name in TopologicalSorter(made).static_order():
+        if name in made:
+            yield dg.MaterializeResult(translator.get_asset_key(manifest["nodes"][name]))
 
 
 def load_manifest(path: Path) -> Mapping[str, Any]:
