@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pertask.errors import ConfigError, ExportError, QueryError
+from pertask.errors import ConfigError, ExportError, QueryError, TargetError
 from pertask.home import Home
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class _Group(click.Group):
 
         try:
             return super().invoke(context)
-        except (ConfigError, QueryError, IngestError) as error:
+        except (ConfigError, QueryError, TargetError, IngestError) as error:
             raise _Refusal(str(error), WRONG_USAGE) from error
         except (LakeError, ExportError) as error:
             raise _Refusal(str(error), FAILED) from error
@@ -211,6 +211,7 @@ def export() -> None:
     """Write the published marts where other tools read them: files, a spreadsheet, a server.
 
     Each replaces what an earlier export left at its place, whole. If it cannot be finished, what was there stays.
+    Nothing is written over other files of the home: within it, exports go to published/exports/ alone.
     """
 
 

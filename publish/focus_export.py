@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 from pertask.errors import QueryError
 from pertask.home import Home
 from publish.exports.marts import open_published
-from publish.exports.targets import replaced_file
+from publish.exports.targets import export_target, replaced_file
 from publish.publication import literal
 
 if TYPE_CHECKING:
@@ -106,10 +106,11 @@ def export_focus(
     Raises:
         QueryError: there is no publication, or it lacks a mart.
         ExportError: the file cannot be written.
+        TargetError: the file is not named as its format, or is in the home outside of published/exports/.
     """
     import duckdb
 
-    path = (output or home.exports / f"focus.{output_format}").absolute()
+    path = export_target(home, output, f"focus.{output_format}")
     first, last = dates or (date.min, date.max)
     with open_published(home) as connection, replaced_file(path) as scratch:
         connection.execute(f"set variable first_date = date '{first}'")
