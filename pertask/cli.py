@@ -200,7 +200,11 @@ def publish(rollback: bool) -> None:
     "--format", "output_format", type=click.Choice(("table", "csv", "json")), default="table", show_default=True
 )
 def query(sql: str, output_format: str) -> None:
-    """Ask the published marts, read-only. CSV and JSON keep all rows and every digit; times are UTC."""
+    """Ask the published marts, read-only. CSV and JSON keep all rows and every digit; times are UTC.
+
+    CSV has null as an empty field and an empty text as "". Its texts are as they are, also those that a spreadsheet
+    would run as a formula: to open marts in one, use `pertask export xlsx` or `csv`.
+    """
     from pertask.query import query as ask
 
     ask(_home(), sql, output_format, sys.stdout)
@@ -238,6 +242,9 @@ def focus(first: date | None, last: date | None, output: Path | None, output_for
     A self-hosted call is on the day on which it starts, its GPU's hours are on their own days: one row a day, without
     team and task type, holds the difference and makes the day add up. Prices of a unit are left open where a row adds
     up many.
+
+    In CSV, a text that begins with =, +, -, @, a tab or a carriage return gets an apostrophe before it, so that no
+    spreadsheet runs it as a formula; Parquet has texts as they are.
     """
     from pertask.demo import dollars
     from publish.focus_export import export_focus
@@ -525,8 +532,11 @@ def _request(
         )
     if path.parts[:1] == ("s3:",):
         # A path has lost one of the slashes of s3://.
+        from ingest.buckets import without_credentials
+
+        address = without_credentials(f"s3://{Path(*path.parts[1:])}")
         raise click.UsageError(
-            f"s3://{Path(*path.parts[1:])}: a bucket is read as a source. Name it in pertask.yml (path: s3://...), and "
+            f"{address}: a bucket is read as a source. Name it in pertask.yml (path: s3://...), and "
             "run pertask ingest without PATH."
         )
     if not holds_files(path):

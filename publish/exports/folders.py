@@ -59,11 +59,14 @@ def export_folder(
     return MartsExport(str(path), len(published.marts), sum(mart.row_count for mart in published.marts))
 
 
-def _csv_expression(column: MartColumn) -> str:
-    name = quoted_name(column.name)
-    if column.kind != "VARCHAR":
-        return name
+def harmless_text(column: str) -> str:
+    """SQL of a text column with an apostrophe before each text that a spreadsheet would run as a formula."""
+    name = quoted_name(column)
     return rf"case when regexp_matches({name}, '^[=+\-@\t\r]') then '''' || {name} else {name} end as {name}"
+
+
+def _csv_expression(column: MartColumn) -> str:
+    return harmless_text(column.name) if column.kind == "VARCHAR" else quoted_name(column.name)
 
 
 def _parquet_expression(column: MartColumn) -> str:

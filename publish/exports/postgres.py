@@ -264,9 +264,9 @@ def _check_days(published: PublishedMarts, mart: PublishedMart) -> None:
     for column, count in zip(columns, found, strict=True):
         if count:
             raise ExportError(
-                f"{mart.name}.{column.name}: {count:,} rows have an infinite date or one that PostgreSQL cannot hold (4713 BC "
-                "to 5874897). Correct it at its source, or leave the mart out: name the others with --mart. The schema "
-                "stays as it was."
+                f"{mart.name}.{column.name}: {count:,} rows have an infinite date or one that PostgreSQL cannot hold "
+                "(4713 BC to 5874897). Correct it at its source, or leave the mart out: name the others with --mart. "
+                "The schema stays as it was."
             )
 
 
