@@ -127,12 +127,19 @@ def split_address(address: str) -> tuple[str, str]:
         ValueError: it is none; the text says what is wrong.
     """
     name, _, key = address.removeprefix(SCHEME).partition("/")
+    shown = without_credentials(address)
     if not address.startswith(SCHEME) or not _BUCKET.fullmatch(name):
-        raise ValueError(f"{address!r} is no address of a bucket. Write it as s3://bucket/folder/.")
+        found = " Credentials do not belong in it: they come from the environment." if shown != address else ""
+        raise ValueError(f"{shown!r} is no address of a bucket. Write it as s3://bucket/folder/.{found}")
     unusable = _unusable(key.removesuffix("/")) if key else ""
     if unusable:
-        raise ValueError(f"{address!r} cannot be mirrored: {unusable}.")
+        raise ValueError(f"{shown!r} cannot be mirrored: {unusable}.")
     return name, key
+
+
+def without_credentials(address: str) -> str:
+    """An address for a message: what stands before an @ may be a secret."""
+    return re.sub(r"(?s)(?<=://).*@", "…@", address)
 
 
 def listing(bucket: Bucket) -> list[BucketObject]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pertask.errors import ConfigError, ExportError, QueryError
+from pertask.errors import ConfigError, ExportError, QueryError, TargetError
 from pertask.home import Home
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class _Group(click.Group):
 
         try:
             return super().invoke(context)
-        except (ConfigError, QueryError, IngestError) as error:
+        except (ConfigError, QueryError, TargetError, IngestError) as error:
             raise _Refusal(str(error), WRONG_USAGE) from error
         except (LakeError, ExportError) as error:
             raise _Refusal(str(error), FAILED) from error
@@ -207,7 +207,11 @@ def publish(rollback: bool) -> None:
     "--format", "output_format", type=click.Choice(("table", "csv", "json")), default="table", show_default=True
 )
 def query(sql: str, output_format: str) -> None:
-    """Ask the published marts, read-only. CSV and JSON keep all rows and every digit; times are UTC."""
+    """Ask the published marts, read-only. CSV and JSON keep all rows and every digit; times are UTC.
+
+    CSV has null as an empty field and an empty text as "". Its texts are as they are, also those that a spreadsheet
+    would run as a formula: to open marts in one, use `pertask export xlsx` or `csv`.
+    """
     from pertask.query import query as ask
 
     ask(_home(), sql, output_format, sys.stdout)
@@ -218,6 +222,7 @@ def export() -> None:
     """Write the published marts where other tools read them: files, a spreadsheet, a server.
 
     Each replaces what an earlier export left at its place, whole. If it cannot be finished, what was there stays.
+    Nothing is written over other files of the home: within it, exports go to published/exports/ alone.
     """
 
 
@@ -244,6 +249,9 @@ def focus(first: date | None, last: date | None, output: Path | None, output_for
     A self-hosted call is on the day on which it starts, its GPU's hours are on their own days: one row a day, without
     team and task type, holds the difference and makes the day add up. Prices of a unit are left open where a row adds
     up many.
+
+    In CSV, a text that begins with =, +, -, @, a tab or a carriage return gets an apostrophe before it, so that no
+    spreadsheet runs it as a formula; Parquet has texts as they are.
     """
     from pertask.demo import dollars
     from publish.focus_export import export_focus
@@ -531,8 +539,11 @@ def _request(
         )
     if path.parts[:1] == ("s3:",):
         # A path has lost one of the slashes of s3://.
+        from ingest.buckets import without_credentials
+
+        address = without_credentials(f"s3://{Path(*path.parts[1:])}")
         raise click.UsageError(
-            f"s3://{Path(*path.parts[1:])}: a bucket is read as a source. Name it in pertask.yml (path: s3://...), and "
+            f"{address}: a bucket is read as a source. Name it in pertask.yml (path: s3://...), and "
             "run pertask ingest without PATH."
         )
     if not holds_files(path):

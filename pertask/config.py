@@ -157,10 +157,10 @@ class Source(_Model):
     def _is_an_endpoint(cls, value: str | None, info: Any) -> str | None:
         if value is None:
             return None
-        parts = urlsplit(value)
-        if parts.username is not None or parts.password is not None:
+        if "@" in value:
             # Not quoted: what stands before the @ may be a secret.
             raise _problem("credentials do not belong here. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead.")
+        parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
             raise _problem(f"{value!r} is no endpoint. Write it as https://host or https://host:port.")
         return cls._belongs_to_a_bucket(value, info)

@@ -18,6 +18,10 @@ class ExportError(Exception):
     """An export that could not be written; what it would have replaced stays as it was."""
 
 
+class TargetError(ExportError):
+    """A place that an export does not write to: it was named wrongly, or others' things are there."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint to append to a message: the closest known name, else all of them."""
     names = list(known)

@@ -6,11 +6,11 @@ written row by row as DuckDB produces them. Decimals keep every digit in each of
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +30,9 @@ TABLE_ROWS = 200
 """Rows that a table shows; the rest is counted."""
 
 _FETCH_ROWS = 2000
+_QUOTED = re.compile(r'[",\r\n]')
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Characters that break a line or steer the terminal."""
 _NUMERIC = ("DECIMAL", "DOUBLE", "FLOAT", "HUGEINT", "UHUGEINT", "BIGINT", "UBIGINT", "INTEGER", "UINTEGER")
 _NUMERIC += ("SMALLINT", "USMALLINT", "TINYINT", "UTINYINT")
 
@@ -146,10 +149,16 @@ def as_text(value: Any) -> str:
 
 
 def _write_csv(names: list[str], rows: Iterator[tuple], out: TextIO) -> None:
-    """A header and a line a row; null is empty."""
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([None if value is None else as_text(value) for value in row] for row in rows)
+    """A header and a line a row; null is an empty field and an empty text ``""``, as DuckDB writes and reads them."""
+    out.write(",".join(map(_csv_field, names)) + "\n")
+    out.writelines(",".join(map(_csv_field, row)) + "\n" for row in rows)
+
+
+def _csv_field(value: Any) -> str:
+    if value is None:
+        return ""
+    text = as_text(value)
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) or not text else text
 
 
 def _write_table(names: list[str], types: list[str], rows: Iterator[tuple], out: TextIO) -> None:
@@ -160,8 +169,9 @@ def _write_table(names: list[str], types: list[str], rows: Iterator[tuple], out:
     from pertask.screen import table_of, wide_console
 
     def cell(value: Any) -> Text:
-        return Text("null", style="dim") if value is None else Text(as_text(value))
+        return Text("null", style="dim") if value is None else Text(_CONTROLS.sub(" ", as_text(value)))
 
+    names = [_CONTROLS.sub(" ", name) for name in names]
     shown = list(itertools.islice(rows, TABLE_ROWS))
     more = sum(1 for _ in rows)
     columns = [(name, _is_number(kind)) for name, kind in zip(names, types, strict=True)]

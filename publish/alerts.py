@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MATERIAL = Decimal("0.2")
 """Dollars that moved by more than this share since they were told are told again."""
+_OVER = "This run no longer finds it: it has ended, or pertask.yml no longer asks for it. What follows was told before."
 
 
 @dataclass(frozen=True)
@@ -70,23 +71,23 @@ def send(
     if url is None:
         return []
     told, problems = _remembered(home)
-    messages: list[tuple[Alert, str]] = []
+    messages: list[tuple[Alert, str, str]] = []
     for alert in situation.alerts:
         before = told.get(alert.condition)
         if before is None:
-            messages.append((alert, ""))
+            messages.append((alert, "", ""))
         elif _is_material(before.alert, alert):
-            messages.append((alert, "Changed: "))
+            messages.append((alert, "Changed: ", ""))
         elif now - before.told_at >= timedelta(hours=config.alerts.repeat_hours):
-            messages.append((alert, "Still: "))
+            messages.append((alert, "Still: ", ""))
     holding = {alert.condition for alert in situation.alerts}
     for condition, before in told.items():
         if condition not in holding and condition.partition(":")[0] not in situation.unjudged:
-            messages.append((before.alert, "Resolved: "))
+            messages.append((before.alert, "Resolved: ", _OVER))
     if not messages:
         return problems
-    answers = post(url, [message(home, alert, prefix) for alert, prefix in messages], patience)
-    for (alert, _), problem in zip(messages, answers, strict=True):
+    answers = post(url, [message(home, *one) for one in messages], patience)
+    for (alert, *_), problem in zip(messages, answers, strict=True):
         if problem is None and alert.condition in holding:
             told[alert.condition] = _Told(alert, now)
         elif problem is None:
@@ -113,13 +114,13 @@ def send_test(home: Home, patience: Patience | None = None) -> str | None:
     return post(url, [message(home, alert)], patience)[0]
 
 
-def message(home: Home, alert: Alert, prefix: str = "") -> dict[str, Any]:
-    """A message as Slack and what is compatible with it read it.
+def message(home: Home, alert: Alert, prefix: str = "", note: str = "") -> dict[str, Any]:
+    """A message as Slack and what is compatible with it read it; ``note`` is a sentence below the headline.
 
     ``text`` holds all of it, for readers that know no blocks, within the 2,000 characters of the strictest of them.
     """
     amount = f"{alert.dollars_usd:,.2f} USD" if alert.dollars_usd is not None else f"not known ({alert.no_dollars})"
-    headline = f"*{_prose(prefix + alert.what, 700)}*"
+    headline = f"*{_prose(prefix + alert.what, 600)}*" + (f"\n{note}" if note else "")
     place = f"Where: {_prose(alert.where, 500)}\nDollars: {_prose(amount, 100)}"
     look = f"```{_clean(alert.look, 400)}```"
     foot = f"pertask, {_prose(str(home.root), 200)}"

@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING
 
 from pertask.errors import QueryError
 from pertask.home import Home
+from publish.exports.folders import harmless_text
 from publish.exports.marts import open_published
-from publish.exports.targets import replaced_file
+from publish.exports.targets import export_target, replaced_file
 from publish.publication import literal
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ FORMATS = ("csv", "parquet")
 
 _SQL = Path(__file__).with_name("focus.sql")
 _MOMENTS = ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd")
+_TEXTS = """
+select column_name from duckdb_columns()
+where database_name = 'temp' and table_name = 'focus' and data_type = 'VARCHAR'
+"""
 _TOTALS = "select count(*), coalesce(sum(BilledCost), 0), coalesce(sum(EffectiveCost), 0) from temp.focus"
 _LEFT_OUT = """
 with days as (select getvariable('first_date') as first_date, getvariable('last_date') as last_date)
@@ -96,6 +101,8 @@ def export_focus(
 ) -> FocusExport:
     """Write the published marts as FOCUS 1.2; a file of the same name is replaced whole.
 
+    In CSV a text that a spreadsheet would take for a formula has an apostrophe before it, as in the CSV of the marts.
+
     Args:
         home: the home whose publication is exported.
         output_format: csv or parquet.
@@ -106,10 +113,11 @@ def export_focus(
     Raises:
         QueryError: there is no publication, or it lacks a mart.
         ExportError: the file cannot be written.
+        TargetError: the file is not named as its format, or is in the home outside of published/exports/.
     """
     import duckdb
 
-    path = (output or home.exports / f"focus.{output_format}").absolute()
+    path = export_target(home, output, f"focus.{output_format}")
     first, last = dates or (date.min, date.max)
     with open_published(home) as connection, replaced_file(path) as scratch:
         connection.execute(f"set variable first_date = date '{first}'")
@@ -126,13 +134,15 @@ def export_focus(
 
 def _write(connection: duckdb.DuckDBPyConnection, output_format: str, path: Path) -> None:
     """Write the table by day and then by every other column: the same marts give the same file."""
-    options = "format csv, header, timestampformat '%Y-%m-%dT%H:%M:%SZ'"
-    moments = ""
     if output_format == "parquet":
         options = "format parquet, compression zstd"
         # Parquet has a type for moments in UTC.
-        moments = "replace (" + ", ".join(f"{name} at time zone 'UTC' as {name}" for name in _MOMENTS) + ")"
+        changed = [f"{name} at time zone 'UTC' as {name}" for name in _MOMENTS]
+    else:
+        options = "format csv, header, timestampformat '%Y-%m-%dT%H:%M:%SZ'"
+        # Team and task type are what a request's sender says, and this file is opened in spreadsheets.
+        changed = [harmless_text(name) for (name,) in connection.execute(_TEXTS).fetchall()]
     connection.execute(
-        f"copy (select * {moments} from temp.focus order by ChargePeriodStart, columns(*)) "
+        f"copy (select * replace ({', '.join(changed)}) from temp.focus order by ChargePeriodStart, columns(*)) "
         f"to {literal(path)} ({options})"
     )

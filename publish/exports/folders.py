@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pertask.home import Home
 from publish.exports.marts import MartColumn, MartsExport, PublishedMart, PublishedMarts, open_marts
-from publish.exports.targets import MARKER, replaced_folder
+from publish.exports.targets import MARKER, export_target, replaced_folder
 from publish.publication import literal, quoted_name
 
 FORMATS = ("parquet", "csv")
@@ -24,7 +24,7 @@ def export_folder(
     names: Sequence[str] = (),
     on_mart: Callable[[PublishedMart], None] = lambda mart: None,
 ) -> MartsExport:
-    """Write a file a mart; a folder of an earlier export is replaced whole.
+    """Write a file a mart; a folder of an earlier export is replaced whole, if nothing else is in it.
 
     Both formats keep every digit. Parquet has moments in UTC and the mart's description in its metadata. CSV has
     moments as ISO 8601 in UTC and null as an empty field (an empty text is ``""``); a text that a spreadsheet would
@@ -40,9 +40,10 @@ def export_folder(
 
     Raises:
         QueryError: there is no publication, or it has no mart of a name.
-        ExportError: the folder cannot be written, or holds something that is no export.
+        ExportError: the folder cannot be written.
+        TargetError: the folder is in the home outside of published/exports/, or holds something that is no export.
     """
-    path = (output or home.exports / output_format).absolute()
+    path = export_target(home, output, output_format)
     with open_marts(home, names) as published, replaced_folder(path) as scratch:
         for mart in published.marts:
             on_mart(mart)
@@ -58,11 +59,14 @@ def export_folder(
     return MartsExport(str(path), len(published.marts), sum(mart.row_count for mart in published.marts))
 
 
-def _csv_expression(column: MartColumn) -> str:
-    name = quoted_name(column.name)
-    if column.kind != "VARCHAR":
-        return name
+def harmless_text(column: str) -> str:
+    """SQL of a text column with an apostrophe before each text that a spreadsheet would run as a formula."""
+    name = quoted_name(column)
     return rf"case when regexp_matches({name}, '^[=+\-@\t\r]') then '''' || {name} else {name} end as {name}"
+
+
+def _csv_expression(column: MartColumn) -> str:
+    return harmless_text(column.name) if column.kind == "VARCHAR" else quoted_name(column.name)
 
 
 def _parquet_expression(column: MartColumn) -> str:

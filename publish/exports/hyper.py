@@ -13,7 +13,7 @@ from types import ModuleType
 from pertask.errors import ExportError
 from pertask.home import Home
 from publish.exports.marts import MartsExport, PublishedMart, open_marts
-from publish.exports.targets import replaced_file, scratch_folder
+from publish.exports.targets import export_target, replaced_file, scratch_folder
 from publish.publication import literal
 
 _FILE_VERSION = "3"
@@ -38,9 +38,10 @@ def export_hyper(
     Raises:
         QueryError: there is no publication, or it has no mart of a name.
         ExportError: Tableau's library is not installed, or the file cannot be written.
+        TargetError: the file is not named .hyper, or is in the home outside of published/exports/.
     """
+    path = export_target(home, output, "pertask.hyper")
     api = _library()
-    path = (output or home.exports / "pertask.hyper").absolute()
     with open_marts(home, names) as published, replaced_file(path) as target, scratch_folder(path) as scratch:
         extract, parquet = scratch / "pertask.hyper", scratch / "mart.parquet"
         # no log file in the current folder

@@ -5,8 +5,9 @@ rows of before or of after that transaction, over all tables at once, and makes 
 and with them what others have put on them: grants, policies, views. Only where a new version of a mart has other
 columns are these columns dropped or added, in the same transaction.
 
-Beside the marts stand ``marts``, which lists them and says which tables of the schema are ours to replace, and
-``publication``, one row: which publication it is. Columns and tables carry their descriptions as comments.
+Beside the marts stand ``marts``, which lists them and says which tables and columns of the schema are ours to replace,
+and ``publication``, one row: which publication it is. Columns and tables carry their descriptions as comments. A column
+that somebody else has added stops the export, since its values would go with the rows; a generated one does not.
 
 Where the server is comes from the environment alone, and no message shows it but for the host's name.
 """
@@ -14,14 +15,15 @@ Where the server is comes from the environment alone, and no message shows it bu
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from pertask.errors import ConfigError, ExportError
+from pertask.errors import ConfigError, ExportError, TargetError
 from pertask.home import Home
 from publish.exports.marts import MartColumn, MartsExport, PublishedMart, PublishedMarts, open_marts
 from publish.publication import literal, quoted_name
@@ -34,8 +36,12 @@ SCHEMA = "pertask"
 
 _EXAMPLE = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 _LIST = "marts"
-_LIST_COMMENT = "One row per mart that pertask keeps in this schema; pertask replaces these tables, and only these."
-"""Also the sign that the list is ours: later versions must know those of earlier ones by it."""
+_LIST_SIGN = {"mart": "text", "table_name": "text", "description": "text", "row_count": "bigint"}
+"""The columns by which the list is known as ours: later versions must have them too."""
+_NAME_BYTES = 63
+"""The longest name that PostgreSQL takes; it cuts longer ones without a word."""
+_FIRST_DAY, _LAST_DAY = "date '4713-01-01 (BC)'", "date '5874897-12-31'"
+"""The days that PostgreSQL can hold, as DuckDB writes them."""
 _FETCH_ROWS = 50_000
 _WAIT = "60s"
 _TYPES = {
@@ -56,6 +62,7 @@ select
     tables.relname,
     columns.attname,
     format_type(columns.atttypid, columns.atttypmod),
+    columns.attgenerated != '',
     coalesce(col_description(tables.oid, columns.attnum), ''),
     coalesce(obj_description(tables.oid, 'pg_class'), '')
 from pg_namespace as schemas
@@ -79,7 +86,10 @@ class _Table:
 
 @dataclass
 class _Existing:
-    """A table that is there: the types and comments of its columns, and its own comment."""
+    """A table that is there: the types and comments of its columns, and its own comment.
+
+    Generated columns are others' by their nature, and need no care: the server fills them.
+    """
 
     comment: str
     types: dict[str, str]
@@ -108,8 +118,10 @@ def export_postgres(
     Raises:
         ConfigError: PERTASK_POSTGRES_URL is not set, or is no URL.
         QueryError: there is no publication, or it has no mart of a name.
+        TargetError: the schema cannot have this name, or holds tables or columns of others where ours would be.
         ExportError: the server cannot be reached or refuses; the schema stays as it was.
     """
+    _check_name(schema)
     url = _url()
     with open_marts(home, names) as published, _connected(url) as connection:
         tables = {mart: _table(mart) for mart in published.marts}
@@ -120,6 +132,7 @@ def export_postgres(
             existing = _prepare(cursor, schema, [*tables.values(), *own])
             for mart, table in tables.items():
                 on_mart(mart)
+                _check_days(published, mart)
                 _fill(cursor, published, schema, table, existing.get(table.name))
             for table in own:
                 _fill(cursor, published, schema, table, existing.get(table.name))
@@ -131,6 +144,14 @@ def export_postgres(
 def table_name(mart: PublishedMart) -> str:
     """The table of a mart: ``core__fct_tasks``."""
     return f"{mart.schema}__{mart.table}"
+
+
+def _check_name(schema: str) -> None:
+    length = len(schema.encode())
+    if not 0 < length <= _NAME_BYTES:
+        raise TargetError(
+            f"--schema {schema!r}: has {length} bytes, and a name in PostgreSQL has 1 to {_NAME_BYTES}. Choose another."
+        )
 
 
 def _url() -> str:
@@ -233,6 +254,29 @@ def _type(mart: PublishedMart, column: MartColumn) -> str:
     return _TYPES[column.kind]
 
 
+def _check_days(published: PublishedMarts, mart: PublishedMart) -> None:
+    """Stop at a day or moment that PostgreSQL cannot hold: the driver would not say which it is."""
+    columns = [column for column in mart.columns if column.kind.startswith(("DATE", "TIMESTAMP"))]
+    if not columns:
+        return
+    counts = ", ".join(f"count_if({_is_beyond(column)})" for column in columns)
+    [found] = published.connection.execute(f"select {counts} from {mart.quoted}").fetchall()
+    for column, count in zip(columns, found, strict=True):
+        if count:
+            raise ExportError(
+                f"{mart.name}.{column.name}: {count:,} rows have an infinite date or one that PostgreSQL cannot hold "
+                "(4713 BC to 5874897). Correct it at its source, or leave the mart out: name the others with --mart. "
+                "The schema stays as it was."
+            )
+
+
+def _is_beyond(column: MartColumn) -> str:
+    name = quoted_name(column.name)
+    beyond = f"not isfinite({name}) or {name} < {_FIRST_DAY}"
+    # DuckDB's moments end before PostgreSQL's.
+    return f"{beyond} or {name} > {_LAST_DAY}" if column.kind == "DATE" else beyond
+
+
 def _expression(column: MartColumn) -> str:
     name = quoted_name(column.name)
     if column.kind == "VARCHAR":
@@ -243,7 +287,8 @@ def _expression(column: MartColumn) -> str:
 
 def _own_tables(published: PublishedMarts, schema: str, tables: dict[PublishedMart, _Table]) -> list[_Table]:
     rows = ", ".join(
-        f"({literal(mart.name)}, {literal(table.name)}, {literal(mart.description)}, cast({mart.row_count} as bigint))"
+        f"({literal(mart.name)}, {literal(table.name)}, {literal(mart.description)}, "
+        f"cast({mart.row_count} as bigint), {literal(json.dumps([column.name for column in table.columns]))})"
         for mart, table in tables.items()
     )
     newest = published.newest_delivery_at
@@ -251,14 +296,15 @@ def _own_tables(published: PublishedMarts, schema: str, tables: dict[PublishedMa
     return [
         _Table(
             _LIST,
-            _LIST_COMMENT,
+            "One row per mart that pertask keeps in this schema; pertask replaces these tables, and only these.",
             (
                 MartColumn("mart", "text", "schema and name of the mart, as in the published file"),
                 MartColumn("table_name", "text", "its table in this schema"),
                 MartColumn("description", "text", "what a row of it is"),
                 MartColumn("row_count", "bigint", "its rows"),
+                MartColumn("column_names", "text", "its columns that pertask keeps, as a JSON array"),
             ),
-            f"select * from (values {rows}) as listed (mart, table_name, description, row_count)",
+            f"select * from (values {rows}) as listed (mart, table_name, description, row_count, column_names)",
         ),
         _Table(
             "publication",
@@ -284,28 +330,47 @@ def _prepare(cursor: Cursor, schema: str, tables: list[_Table]) -> dict[str, _Ex
     if cursor.fetchone() == (0,):
         cursor.execute(f"create schema {quoted_name(schema)}")
     existing = _existing(cursor, schema)
-    ours: set[str] = set()
-    if _LIST in existing and existing[_LIST].comment == _LIST_COMMENT:
-        cursor.execute(f"select table_name from {quoted_name(schema)}.{_LIST}")
-        ours = {row[0] for row in cursor.fetchall()} | {_LIST, "publication"}
-    wanted = [table.name for table in tables]
+    ours = _ours(cursor, schema, existing)
+    wanted = {table.name: [column.name for column in table.columns] for table in tables}
     foreign = [name for name in wanted if name in existing and name not in ours]
     if foreign:
-        raise ExportError(
+        raise TargetError(
             f"schema {schema} has a table {foreign[0]} that is not an export of pertask's. Name another schema with "
             "--schema. Nothing was written."
         )
-    for name in sorted(ours.intersection(existing).difference(wanted)):
-        cursor.execute(f"drop table {quoted_name(schema)}.{quoted_name(name)}")
+    for name in sorted(ours.keys() & existing.keys()):
+        _check_columns(schema, name, existing[name], {*ours[name], *wanted.get(name, ())})
+        if name not in wanted:
+            cursor.execute(f"drop table {quoted_name(schema)}.{quoted_name(name)}")
     return existing
+
+
+def _ours(cursor: Cursor, schema: str, existing: dict[str, _Existing]) -> dict[str, list[str]]:
+    """The tables that earlier exports left in the schema, by their list, with the columns that they gave them."""
+    if _LIST not in existing or not _LIST_SIGN.items() <= existing[_LIST].types.items():
+        return {}
+    # The list of an early version does not say which columns: then it is those that are wanted now.
+    columns = "column_names" if "column_names" in existing[_LIST].types else "'[]'"
+    cursor.execute(f"select table_name, {columns} from {quoted_name(schema)}.{_LIST}")
+    return {_LIST: [], "publication": []} | {name: json.loads(names or "[]") for name, names in cursor.fetchall()}
+
+
+def _check_columns(schema: str, table: str, existing: _Existing, ours: Collection[str]) -> None:
+    foreign = [name for name in existing.types if name not in ours]
+    if foreign:
+        raise TargetError(
+            f"table {schema}.{table} has columns that are not an export of pertask's: {', '.join(foreign)}. An export "
+            "replaces all rows, and what is in these columns with them. Move them to a table of your own, joined on "
+            "the mart's key, and drop them here; or make them generated columns, which stay. Nothing was written."
+        )
 
 
 def _existing(cursor: Cursor, schema: str) -> dict[str, _Existing]:
     cursor.execute(_COLUMNS, (schema,))
     found: dict[str, _Existing] = {}
-    for table, column, kind, column_comment, comment in cursor.fetchall():
+    for table, column, kind, is_generated, column_comment, comment in cursor.fetchall():
         entry = found.setdefault(table, _Existing(comment, {}, {}))
-        if column is not None:
+        if column is not None and not is_generated:
             entry.types[column] = kind
             entry.comments[column] = column_comment
     return found

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pertask.home import Home
 from publish.exports.marts import MartsExport, PublishedMart, PublishedMarts, open_marts
-from publish.exports.targets import replaced_file, scratch_folder
+from publish.exports.targets import export_target, replaced_file, scratch_folder
 
 if TYPE_CHECKING:
     from xlsxwriter import Workbook
@@ -79,11 +79,12 @@ def export_workbook(
     Raises:
         QueryError: there is no publication, or it has no mart of a name.
         ExportError: the file cannot be written.
+        TargetError: the file is not named .xlsx, or is in the home outside of published/exports/.
     """
     from xlsxwriter import Workbook
     from xlsxwriter.exceptions import FileCreateError
 
-    path = (output or home.exports / "pertask.xlsx").absolute()
+    path = export_target(home, output, "pertask.xlsx")
     with open_marts(home, names) as published, replaced_file(path) as target, scratch_folder(path) as scratch:
         sheets = _sheet_names(published.marts)
         workbook = Workbook(str(target), {"constant_memory": True, "tmpdir": str(scratch), "in_memory": False})

@@ -284,6 +284,34 @@ def own_gpus(rows: list[Row], truth: Truth) -> None:
         assert row["fully_loaded_cost_per_task_usd"] == near(row["fully_loaded_cost_usd"] / row["tasks"], 1e-9)
 
 
+def test_own_gpu_cost_counts_calls_on_gpus_that_never_idled_and_no_metered_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sample has neither such GPUs nor tasks that call both, so these are made by hand."""
+    (tmp_path / "published").mkdir()
+    with duckdb.connect(str(tmp_path / "published" / "pertask.duckdb")) as connection:
+        connection.execute(
+            """
+            create schema core;
+            create table core.fct_tasks as
+            select *, date '2026-08-01' as started_date, date '2026-08-02' as ended_date, 'rank' as task_type
+            from (values ('busy', true, 1), ('mixed', true, 2), ('metered', true, 1), ('partly', false, 1))
+                as tasks (task_id, is_fully_priced, sample_weight);
+            create table core.fct_call_attempts as
+            select *, date '2026-08-02' as usage_date
+            from (
+                values
+                    ('busy', 'allocated', 3, 3), ('mixed', 'allocated', 1, 4), ('mixed', 'metered', 50, 50),
+                    ('metered', 'metered', 7, 7), ('partly', 'allocated', 1, 1), (null, 'allocated', 1, 1)
+            ) as attempts (task_id, cost_basis, cost_usd, fully_loaded_cost_usd);
+            """
+        )
+    monkeypatch.setenv("PERTASK_HOME", str(tmp_path))
+    [sql] = [sql for number, _, sql, _ in SECTIONS if number == "12"]
+    result = CliRunner().invoke(cli, ["query", sql, "--format", "csv"])
+    assert result.stdout.splitlines()[1:] == ["rank,3,5,11,1.6666666666666667,3.6666666666666665"], result.output
+
+
 @check(13)
 def idle(rows: list[Row], truth: Truth) -> None:
     assert add(rows, "effective_cost_usd") == near(truth.gpu("effective_cost_usd"))

@@ -326,6 +326,13 @@ def test_a_bucket_as_a_path_is_refused_with_what_to_do(home, address):
     assert f"{address.rstrip('/')}: a bucket is read as a source. Name it in pertask.yml" in result.stderr
 
 
+def test_credentials_in_a_path_are_not_repeated(home):
+    result = call("ingest", "s3://canary:can/ary@bucket/logs")
+    assert result.exit_code == cli.WRONG_USAGE
+    assert "s3://…@bucket/logs: a bucket is read as a source" in result.stderr
+    assert "canary" not in result.output and "can/ary" not in result.output
+
+
 def test_one_unreadable_delivery_is_told_and_the_rest_gets_in(home, tmp_path):
     good = write_json_lines(tmp_path / "calls.jsonl", [spend_log_row("a")])
     bad = tmp_path / "noise.txt"

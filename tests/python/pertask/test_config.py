@@ -134,6 +134,11 @@ sources:
   g: {path: "s3://bucket", region: "eu west"}
   h: {path: "s3://bucket", endpoint: "https://minio/bucket"}
   i: {path: "s3://buck*/x"}
+  j: {path: "s3://canary:can/ary@bucket/x"}
+  k: {path: "gs://canary@bucket"}
+  l: {path: "s3://bucket/can@ary@x//y"}
+  m: {path: "s3://bucket", endpoint: "canary:canary@minio:9000"}
+  n: {path: "s3://bucket", endpoint: "https://canary:canary[@minio"}
 """
     found = problems(tmp_path, text)
     assert found == [
@@ -155,6 +160,20 @@ sources:
             "https://host:port."
         ),
         "pertask.yml:10:13: sources.i.path: 's3://buck*/x' is no address of a bucket. Write it as s3://bucket/folder/.",
+        *(
+            f"pertask.yml:{line}:13: sources.{name}.path: '{shown}@bucket{rest}' is no address of a bucket. Write it "
+            "as s3://bucket/folder/. Credentials do not belong in it: they come from the environment."
+            for line, name, shown, rest in ((11, "j", "s3://…", "/x"), (12, "k", "gs://…", ""))
+        ),
+        (
+            "pertask.yml:13:13: sources.l.path: 's3://…@x//y' cannot be mirrored: a part between slashes is empty, or "
+            "made of dots."
+        ),
+        *(
+            f"pertask.yml:{line}:38: sources.{name}.endpoint: credentials do not belong here. Set AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY instead."
+            for line, name in ((14, "m"), (15, "n"))
+        ),
     ]
     assert "canary" not in "".join(found)
 

@@ -92,6 +92,21 @@ def test_csv_keeps_every_digit_and_leaves_null_empty(home):
     ]
 
 
+def test_csv_tells_null_from_an_empty_text(home):
+    sql = "from (values (null, '', 'a\nb'), ('', null, 'say \"x\"'), ('\r', ' ', '=1')) as made (a, \"b,c\", d)"
+    text = ask(home, sql, "csv")
+    assert text == 'a,"b,c",d\n,"","a\nb"\n"",,"say ""x"""\n"\r", ,=1\n'
+    assert ask(home, "select null as x union all select ''", "csv") == 'x\n\n""\n'
+
+
+def test_a_table_keeps_to_its_lines(home):
+    sql = "select 'two\nlines\r\u001b[31m\u2028\t' as \"a\nb\", 'ü 🙂' as c"
+    header, _, row, count = ask(home, sql, "table").split("\n")[:4]
+    assert header.split() == ["a", "b", "c"]
+    assert row.split() == ["two", "lines", "[31m", "ü", "🙂"]
+    assert count == "1 row"
+
+
 def test_a_table_aligns_numbers_to_the_right_and_shows_null(home):
     header, _, *rows, count = ask(home, ROWS, "table").splitlines()
     assert [row.split() for row in rows] == [

@@ -88,6 +88,20 @@ def test_a_condition_that_lasts_is_told_again_after_a_while_and_its_end_once(hom
     assert hook.headlines() == ["gateway is silent for 40 hours"]
 
 
+def test_the_end_of_a_condition_says_what_ended_it(home, hook):
+    say(home, STALE)
+    hook.received.clear()
+    say(home, hours=1)
+    [payload] = hook.received
+    headline, note, *rest = payload["text"].splitlines()
+    assert headline == f"*Resolved: {STALE.what}*"
+    assert note == (
+        "This run no longer finds it: it has ended, or pertask.yml no longer asks for it. What follows was told before."
+    )
+    assert rest == message(home, STALE)["text"].splitlines()[1:]
+    assert note in payload["blocks"][0]["text"]["text"]
+
+
 def test_how_often_is_configured(home, hook):
     config = Config.model_validate({"alerts": {"repeat_hours": 2}})
     for hours in (0, 1, 2, 3):
@@ -208,7 +222,7 @@ def test_a_command_stays_a_command(home):
 @pytest.mark.parametrize("letter", ["x", "&", "@", "é", "\U0001f4b8"])
 def test_a_message_keeps_within_the_limits_of_its_readers(home, letter):
     long = letter * 50_000
-    payload = message(Home(Path("/" + long)), Alert("x", long, long, Decimal(10) ** 200, long), "Resolved: ")
+    payload = message(Home(Path("/" + long)), Alert("x", long, long, Decimal(10) ** 200, long), "Resolved: ", "x" * 120)
     texts = [block["text"]["text"] for block in payload["blocks"][:2]] + [payload["blocks"][2]["elements"][0]["text"]]
     assert all(len(text) <= 3000 for text in texts)
     assert len(payload["text"]) <= 2000

@@ -73,6 +73,22 @@ def test_the_page_has_models_columns_metrics_and_types(page: str) -> None:
     assert "{{ config(" in page
 
 
+def test_the_page_begins_with_what_pertask_is(page: str) -> None:
+    assert '"doc.pertask.__overview__"' in page
+    for name in ("docs/cookbook.md", "`unit_economics`", "`quality`"):
+        assert name in page
+
+
+def test_markdown_does_not_eat_a_word_between_underscores(home: Home) -> None:
+    """The page shows descriptions as Markdown, in which ``__untagged__`` is the bold word untagged."""
+    shown = json.loads((home.target / "manifest.json").read_bytes())
+    texts = []
+    for node in shown["nodes"].values():
+        texts += [node["description"], *(column["description"] for column in node["columns"].values())]
+    assert any("`__untagged__`" in text for text in texts)
+    assert [text for text in texts if re.search(r"(?<![`\w])__[a-z]+__(?![`\w])", text)] == []
+
+
 def test_the_page_stands_alone(page: str) -> None:
     assert "INLINE DATA" not in page
     assert re.findall(r"<(?:script|link)[^>]+(?:src|href)=[\"']?https?:", page) == []

@@ -165,6 +165,25 @@ def test_csv_and_parquet_hold_the_same_rows(small_home, small_rows):
     ]
 
 
+def test_texts_of_the_csv_are_no_formulas_and_those_of_parquet_are_as_they_are(small_home, small_rows, tmp_path):
+    home = Home(tmp_path)
+    home.published.mkdir()
+    shutil.copyfile(small_home.published_file, home.published_file)
+    with duckdb.connect(str(home.published_file)) as connection:
+        connection.execute("update core.fct_call_attempts set team = '=1+1', task_type = '@SUM(A1)', model = '-x'")
+    rows = read(export_focus(home, "csv").path)
+    assert {row["x_Team"] for row in rows if row["x_TaskType"]} == {"'=1+1"}
+    assert {row["x_TaskType"] for row in rows} == {"", "'@SUM(A1)"}
+    texts = NULLABLE_TEXTS | {"ChargeDescription", "ProviderName", "ServiceName", "x_Team", "x_TaskType", "x_Model"}
+    assert [row[name] for row in rows for name in texts if row[name].startswith(("=", "+", "-", "@"))] == []
+    assert total(rows, "EffectiveCost") == total(small_rows, "EffectiveCost")
+    path = export_focus(home, "parquet").path
+    assert duckdb.execute(f"select distinct x_TaskType from '{quoted(path)}' order by 1").fetchall() == [
+        ("@SUM(A1)",),
+        (None,),
+    ]
+
+
 def test_words_times_and_json_are_those_of_focus(small_rows):
     for column, words in WORDS.items():
         assert {row[column] for row in small_rows} <= words | {""}, column

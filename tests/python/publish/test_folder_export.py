@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from pertask.cli import cli
-from pertask.errors import ExportError, QueryError
+from pertask.errors import ExportError, QueryError, TargetError
 from pertask.home import Home
 from publish.exports.folders import export_folder
 from tests.python.publish.published_files import FORMULAS, TASK_COLUMNS, make_published, rows_of
@@ -188,6 +188,48 @@ def test_a_folder_that_is_no_export_is_not_touched(home, tmp_path):
     with pytest.raises(ExportError, match="is no folder"):
         export_folder(home, "csv", output=photos / "cat.jpg")
     assert files_of(photos) == ["cat.jpg"]
+
+
+@pytest.mark.parametrize("place", ["my_pivot.xlsx", "core/notes.csv", "new/folder/cat.jpg"])
+def test_what_people_put_into_an_export_is_not_lost(home, place):
+    folder = Path(export_folder(home, "csv").place)
+    (folder / "empty").mkdir()
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder / place).write_bytes(b"mine")
+    before = {name: (folder / name).read_bytes() for name in files_of(folder)}
+    with pytest.raises(TargetError, match=rf"holds files that are no export of pertask's: {place}\. .*move them"):
+        export_folder(home, "csv", names=["core.dim_teams"])
+    assert {name: (folder / name).read_bytes() for name in files_of(folder)} == before
+    (folder / place).unlink()
+    export_folder(home, "csv", names=["core.dim_teams"])
+    assert files_of(folder) == ["_export.json", "core/dim_teams.csv"]
+
+
+def test_a_link_in_an_export_is_not_lost_either(home, tmp_path):
+    folder = Path(export_folder(home, "csv").place)
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TargetError, match=r"no export of pertask's: link\."):
+        export_folder(home, "csv")
+
+
+def test_a_file_that_comes_while_the_export_runs_is_not_lost(home):
+    folder = Path(export_folder(home, "csv").place)
+    with pytest.raises(TargetError, match=r"late\.txt"):
+        export_folder(home, "csv", on_mart=lambda mart: (folder / "late.txt").write_text("mine"))
+    assert (folder / "late.txt").read_text() == "mine"
+    assert [path.name for path in folder.parent.iterdir()] == ["csv"]
+
+
+def test_many_foreign_files_are_counted_and_a_broken_list_lists_nothing(home):
+    folder = Path(export_folder(home, "csv", names=["core.dim_teams"]).place)
+    for number in range(7):
+        (folder / f"{number}.txt").touch()
+    with pytest.raises(TargetError, match=r"0\.txt, 1\.txt, 2\.txt, 3\.txt, 4\.txt and 2 more\."):
+        export_folder(home, "csv")
+    (folder / "_export.json").write_text("[]")
+    with pytest.raises(TargetError, match=r"4\.txt and 4 more\."):
+        export_folder(home, "csv")
 
 
 def test_a_target_that_cannot_be_written_is_said(home):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pertask.cli import cli
-from pertask.errors import ConfigError, ExportError
+from pertask.errors import ConfigError, ExportError, TargetError
 from pertask.home import Home
 from publish.exports.postgres import export_postgres
 from tests.python.publish.postgres_server import PASSWORD, Server, running_server
@@ -231,6 +232,89 @@ def test_a_table_of_others_is_never_replaced(server, home):
     server.do("create table pertask.marts as select 'core__dim_teams' as table_name")
     with pytest.raises(ExportError, match="that is not an export"):
         export_postgres(home)
+
+
+def test_a_column_that_somebody_added_is_not_lost(server, home):
+    export_postgres(home)
+    server.do(
+        "alter table pertask.core__dim_teams add column note text, add column seen boolean default false",
+        "update pertask.core__dim_teams set note = 'asked Ann'",
+    )
+    for names in ([], ["core.fct_tasks"]):
+        # the second would drop the whole table
+        with pytest.raises(TargetError, match=r"pertask\.core__dim_teams has columns .* pertask's: note, seen\. An"):
+            export_postgres(home, names=names)
+    assert server.ask("select distinct note from pertask.core__dim_teams") == [("asked Ann",)]
+    server.do("alter table pertask.core__dim_teams drop column note, drop column seen")
+    assert export_postgres(home).mart_count == 3
+
+
+def test_a_column_that_the_server_computes_stays_and_is_filled(server, home):
+    export_postgres(home)
+    server.do("alter table pertask.core__dim_teams add column shout text generated always as (upper(team)) stored")
+    change(home, "insert into core.dim_teams values ('new', null)", "alter table core.dim_teams add column size int")
+    export_postgres(home)
+    assert server.ask("select shout from pertask.core__dim_teams order by 1") == [("FRAUD",), ("NEW",), ("SUPPORT",)]
+
+
+def test_a_schema_whose_list_names_no_columns_is_still_ours(server, home):
+    export_postgres(home)
+    server.do("alter table pertask.marts drop column column_names")
+    export_postgres(home)
+    assert server.ask("select column_names from pertask.marts where mart = 'core.dim_teams'") == [
+        ('["team", "owner"]',)
+    ]
+
+
+@pytest.mark.parametrize("comment", ["'Ours, ask Ann'", "null"])
+def test_a_comment_on_the_list_may_change(server, home, comment):
+    export_postgres(home)
+    server.do(f"comment on table pertask.marts is {comment}")
+    change(home, "delete from core.dim_teams")
+    export_postgres(home)
+    assert server.ask("select count(*) from pertask.core__dim_teams") == [(0,)]
+
+
+@pytest.mark.parametrize("schema", ["x" * 64, "é" * 32, ""])
+def test_a_schema_name_that_postgresql_would_cut_is_refused(home, monkeypatch, schema):
+    monkeypatch.setenv("PERTASK_POSTGRES_URL", "postgresql://boss:canary@127.0.0.1:1/postgres")
+    done = command(home, monkeypatch, "--schema", schema)
+    assert done.exit_code == 2
+    assert f"has {len(schema.encode())} bytes, and a name in PostgreSQL has 1 to 63" in done.output
+
+
+def test_a_schema_name_of_63_bytes_is_one(server, home):
+    name = "x" * 61 + "é"
+    export_postgres(home, schema=name)
+    assert server.ask(f'select count(*) from "{name}".marts') == [(3,)]
+    server.do(f'drop schema "{name}" cascade')
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("date", "5874898-01-01"),
+        *itertools.product(("date", "timestamp", "timestamptz"), ("infinity", "-infinity", "5000-01-01 (BC)")),
+    ],
+)
+def test_a_day_that_postgresql_cannot_hold_is_told_with_its_column(server, home, kind, value):
+    export_postgres(home)
+    change(
+        home,
+        "delete from core.dim_teams",
+        f"create table quality.odd as select 1 as x, {kind} '2026-01-01' as fine, {kind} '{value}' as \"odd day\"",
+    )
+    with pytest.raises(ExportError, match=r"quality\.odd\.odd day: 1 rows have an infinite date.*stays as it was"):
+        export_postgres(home)
+    assert server.ask("select count(*) from pertask.core__dim_teams") == [(2,)]
+
+
+def test_the_first_day_of_postgresql_loads(server, home):
+    change(home, "create table quality.old as select date '4713-01-01 (BC)' as day, timestamp '4713-01-01 (BC)' as at")
+    export_postgres(home)
+    assert server.ask("select day::text, at::text from pertask.quality__old") == [
+        ("4713-01-01 BC", "4713-01-01 00:00:00 BC")
+    ]
 
 
 def test_a_failure_in_the_middle_leaves_the_old_rows(server, home):
