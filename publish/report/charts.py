@@ -19,7 +19,7 @@ COST_GROUPS = {
     "GPUs at work": ("var(--work)", ("gpu_active",)),
     "GPUs idle": ("var(--idle)", ("gpu_loaded_idle", "gpu_unallocated", "unused_commitment")),
     "GPUs unknown": ("var(--unknown)", ("gpu_unknown",)),
-    "Model calls": ("var(--calls)", ("metered_calls",)),
+    "Model calls": ("var(--calls)", ("metered_calls", "unlogged_tokens")),
     "Other usage": ("var(--other)", ("other", "commitment_timing", "other_months", "unexplained")),
     "Tax less credits": ("var(--tax)", ("tax", "credits", "refunds")),
 }
