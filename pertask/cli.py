@@ -358,7 +358,7 @@ def _report_export(done: MartsExport) -> None:
     type=click.Choice(("USD", "INR", "GBP"), case_sensitive=False),
     help="Default: `report: {currency: ...}` in pertask.yml, else USD.",
 )
-@click.option("--month", type=_Month(), help="As 2026-08; default: the latest complete month.")
+@click.option("--month", type=_Month(), help="As 2026-08; default: the latest month whose days are all there.")
 def report(currency: str | None, month: date | None) -> None:
     """Write published/report/index.html: one page on what a month cost, from the published marts.
 

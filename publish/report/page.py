@@ -190,7 +190,7 @@ def write_report(
         home: the home; nothing of it is read but its published file.
         currency: USD, INR or GBP; amounts are converted at the rate of each day.
         time_zones: IANA zone of regions, before those that ship with the product.
-        month: first day of the month to show; default: the latest of which all kinds of data are complete.
+        month: first day of the month to show; default: the latest of which every kind of data has its days.
 
     Raises:
         QueryError: nothing is published, the publication lacks columns, it has no rate of the currency, or no data of
@@ -265,7 +265,7 @@ def _render(publication: Publication, currency: str, time_zones: dict[str, str],
         questions=answered,
         asked=answers,
         month_names=month_names,
-        bounds=_bounds(answers, period) if period else {},
+        bounds=_bounds(answers),
         charts=_charts(answers, money.SYMBOLS[currency], month_names),
         part_labels=PART_LABELS,
         causes=CAUSES,
@@ -354,26 +354,27 @@ def _unknown_dollars(answers: dict[str, Answer], period: Period, currency: str) 
         noun, reason = reasons[what]
         is_one = number == 1
         yield f"{money.count(number)} {noun}{'' if is_one else 's'} {'has' if is_one else 'have'} {reason}"
-    without_rate = (
-        [row["what"] for row in answers["unconverted"].rows if row["is_of_month"]] if ("unconverted" in answers) else []
-    )
+    without_rate = [
+        row["what"]
+        for row in (answers["unconverted"].rows if "unconverted" in answers else [])
+        if period.start in row["bill_months"]
+    ]
     if without_rate:
-        yield f"days without a {currency} rate: part of the {' and '.join(without_rate)}"
+        yield f"part of {', '.join(without_rate)} is of days without a rate to {currency}"
 
 
-def _bounds(answers: dict[str, Answer], period: Period) -> dict[date, str]:
+def _bounds(answers: dict[str, Answer]) -> dict[date, str]:
     """What is written before the total of each month that lacks dollars.
 
     It is a lower bound, unless what is missing is a credit.
     """
-    bounds: dict[date, str] = {}
-    for row in answers["missing"].rows if "missing" in answers else []:
-        is_credit = row["amount"] is not None and row["amount"] < 0
-        bounds[row["bill_month"]] = "known:" if is_credit else bounds.get(row["bill_month"], "at least")
+    lacking = [(row["bill_month"], row["amount"]) for row in (answers["missing"].rows if "missing" in answers else [])]
     for row in answers["unconverted"].rows if "unconverted" in answers else []:
-        if row["is_of_month"]:
-            is_credit = row["amount_usd"] < 0
-            bounds[period.start] = "known:" if is_credit else bounds.get(period.start, "at least")
+        lacking += [(month, row["amount_usd"]) for month in row["bill_months"]]
+    bounds: dict[date, str] = {}
+    for month, amount in lacking:
+        is_credit = amount is not None and amount < 0
+        bounds[month] = "known:" if is_credit else bounds.get(month, "at least")
     return bounds
 
 

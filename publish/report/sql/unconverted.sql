@@ -35,7 +35,7 @@ select
     min(usage_date) as first_date,
     max(usage_date) as last_date,
     sum(amount_usd) as amount_usd,
-    bool_or(bill_month = date '{{ first_date }}') as is_of_month
+    list(distinct bill_month) as bill_months
 from dollars
 where
     amount_usd != 0

@@ -205,10 +205,8 @@ def test_a_day_without_a_rate_is_counted_in_dollars_and_in_no_figure(home):
     page = page_of(home, currency="INR")
     assert amounts(page)[-1] == "₹11,390.00"
     assert "Cost of August 2026 at least ₹11,390.00" in page.words
-    assert (
-        "is not complete: days without a INR rate: part of the GPU time and lines of bills and metered calls"
-        in page.words
-    )
+    told = "part of GPU time, lines of bills, metered calls is of days without a rate to INR"
+    assert f"is not complete: {told}" in page.words
     assert "Not in the INR figures" in page.words
     assert "GPU time and lines of bills are partly the same dollars: these amounts do not add up." in page.words
     # 1 + 6 + 7 + 90 of lines, 100 of calls, 1 of GPU time
@@ -358,6 +356,15 @@ def test_tokens_that_no_log_has_are_a_part_of_the_cost_and_the_rest_stands_besid
         "('2026-08-07', 'bedrock', 'cloud_bill', 'nova', 0, 29, 'not_billed, wide_charge_period', 0, 0)",
     )
     assert amounts(page_of(home))[6] == "$60.00"
+
+
+def test_tokens_under_a_commitment_leave_nothing_unexplained(home):
+    change(home, "delete from quality.bill_reconciliation_daily")
+    change(
+        home,
+        "update core.fct_bill_lines set billed_cost_usd = 0, is_under_commitment = true where line_id = 'tokens'",
+    )
+    assert amounts(page_of(home))[-3:] == ["$2.00", "$0.00", "$256.00"]
 
 
 def test_a_day_of_tokens_on_bills_of_two_months_is_shared(home):
