@@ -239,7 +239,8 @@ def export() -> None:
 def focus(first: date | None, last: date | None, output: Path | None, output_format: str) -> None:
     """The whole cost as FOCUS 1.2, for tools that read cloud bills: models, GPUs and every other bill line, in USD.
 
-    Each dollar is there once. Tokens on a cloud's bill are left out: the metered calls are the same dollars. x_Team,
+    Each dollar is there once. Tokens on a cloud's bill are left out: the metered calls are the same dollars, and what
+    no log has of them is said at the end. x_Team,
     x_TaskType and x_Model say whom a charge serves; x_CostBasis whether it is metered by the price list, allocated of
     a GPU bill, or a charge of the bill; x_IdleState what a GPU did: active (for the calls of the row),
     active_without_calls, loaded_idle, unallocated, unknown or unused_commitment; x_IsProvisional that the bill has
@@ -263,8 +264,15 @@ def focus(first: date | None, last: date | None, output: Path | None, output_for
     )
     if done.model_charge_lines:
         click.echo(
-            f"left out: {done.model_charge_lines:,} bill lines of {dollars(done.model_charges_usd)} USD for tokens, "
-            "which the metered calls have already"
+            f"left out: {done.model_charge_lines:,} bill lines of {dollars(done.model_charges_usd)} USD for tokens, of "
+            f"which the metered calls have {dollars(done.model_charges_usd - done.unlogged_charges_usd)} USD already"
+        )
+    if done.unlogged_charges_usd:
+        click.echo(
+            f"no log has {dollars(done.unlogged_charges_usd)} USD of those tokens, so they are in no figure; look with "
+            '`pertask query "select usage_date, provider, model, billed_usd, attempts, suspects from '
+            "quality.bill_reconciliation_daily where basis = 'cloud_bill' and billed_lines > 0 and "
+            'coalesce(priced_usd, 0) = 0"`'
         )
     if done.unpriced_attempts:
         click.echo(f"left out: {done.unpriced_attempts:,} attempts without a price; see quality.price_coverage_daily")
@@ -365,7 +373,7 @@ def _report_export(done: MartsExport) -> None:
     type=click.Choice(("USD", "INR", "GBP"), case_sensitive=False),
     help="Default: `report: {currency: ...}` in pertask.yml, else USD.",
 )
-@click.option("--month", type=_Month(), help="As 2026-08; default: the latest complete month.")
+@click.option("--month", type=_Month(), help="As 2026-08; default: the latest month whose days are all there.")
 def report(currency: str | None, month: date | None) -> None:
     """Write published/report/index.html: one page on what a month cost, from the published marts.
 

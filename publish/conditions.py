@@ -149,10 +149,12 @@ def conditions(home: Home, config: Config, outcome: Outcome, now: datetime) -> S
     if home.published_file.exists():
         try:
             with connect(home) as connection:
-                idle = _idle_dollars(connection, config, now)
+                idle, unrated = _idle_dollars(connection, config, now)
                 alerts += [*(idle or []), *_old_publication(connection, home, config, now)]
             if idle is None:
                 unjudged.add(IDLE_DOLLARS)
+            if unrated:
+                problems.append(unrated)
         except (QueryError, duckdb.Error) as error:
             unjudged |= {IDLE_DOLLARS, STALE_PUBLICATION}
             problems.append(f"the publication could not be looked at: {error}")
@@ -318,15 +320,18 @@ def _newest_event_at(batch: Batch) -> datetime | None:
     return min(datetime.combine(max(days) + timedelta(days=1), time(), UTC), _delivered_at(batch))
 
 
-def _idle_dollars(connection: duckdb.DuckDBPyConnection, config: Config, now: datetime) -> list[Alert] | None:
-    """Idle GPUs of the newest day whose hours are all there; None when there is no such day.
+def _idle_dollars(
+    connection: duckdb.DuckDBPyConnection, config: Config, now: datetime
+) -> tuple[list[Alert] | None, str]:
+    """Idle GPUs of the newest day whose hours are all there, and what of them has no dollars, for people.
 
-    Days above the line in a row are one condition.
+    Days above the line in a row are one condition. There is no judgement (None) where there is no such day, or what
+    is known of it is not above the line while some of it has no dollars.
     """
     from pertask.status import ask
 
     if config.alerts.idle_usd_per_day is None:
-        return []
+        return [], ""
     line = Decimal(str(config.alerts.idle_usd_per_day))
     rows = ask(
         connection,
@@ -344,7 +349,9 @@ def _idle_dollars(connection: duckdb.DuckDBPyConnection, config: Config, now: da
             coalesce(team, 'no team') as team,
             sum(idle_usd) as idle_usd,
             sum(unknown_usd) as unknown_usd,
-            bool_or(is_provisional) as is_provisional
+            bool_or(is_provisional) as is_provisional,
+            count(*) filter (where idle_usd is null) as unrated_rows,
+            count(*) as all_rows
         from capacity.idle_dollars_daily
         where usage_date = (select usage_date from newest)
         group by usage_date, coalesce(team, 'no team')
@@ -352,18 +359,26 @@ def _idle_dollars(connection: duckdb.DuckDBPyConnection, config: Config, now: da
         """,
     )
     if not rows:
-        return None
-    idle = sum((row[2] for row in rows if row[2] is not None), Decimal(0))
-    if idle <= line:
-        return []
+        return None, ""
     day = rows[0][0]
-    teams = [f"{team} {amount:,.2f} USD" for _, team, amount, _, _ in rows if amount]
+    idle = sum((row[2] for row in rows if row[2] is not None), Decimal(0))
+    unrated, count = sum(row[5] for row in rows), sum(row[6] for row in rows)
+    if idle <= line:
+        if not unrated:
+            return [], ""
+        return None, (
+            f"idle dollars of {day} are not known for {unrated:,} of {count:,} rows of capacity.idle_dollars_daily: "
+            "their bill has no exchange rate"
+        )
+    teams = [f"{row[1]} {row[2]:,.2f} USD" for row in rows if row[2]]
     unknown = sum((row[3] for row in rows if row[3] is not None), Decimal(0))
     notes = [f"by team: {_some(teams, ', ')}"]
     if unknown:
         notes.append(f"{unknown:,.2f} USD more are of hours without samples")
     if any(row[4] for row in rows):
         notes.append("provisional: the bill has not come")
+    if unrated:
+        notes.append(f"{unrated:,} of {count:,} rows more have no dollars, for want of an exchange rate")
     query = (
         "select team, service, region, gpu_model, purchase_mode, idle_usd, loaded_idle_usd, unallocated_usd, "
         f"effective_cost_usd, is_provisional from capacity.idle_dollars_daily where usage_date = '{day}' "
@@ -377,7 +392,7 @@ def _idle_dollars(connection: duckdb.DuckDBPyConnection, config: Config, now: da
             idle,
             _query(query),
         )
-    ]
+    ], ""
 
 
 def _old_publication(connection: duckdb.DuckDBPyConnection, home: Home, config: Config, now: datetime) -> list[Alert]:

@@ -8,10 +8,10 @@ It reads the published file and nothing else, and changes no number. focus.sql s
   unknown; and commitments that nothing used;
 - every other line of the bills: tax, credits, adjustments, purchases, other usage.
 
-Every dollar is there once. Tokens that a cloud's bill charges for are left out, because the metered calls have them
-already. So EffectiveCost is metered calls + GPU time + unused commitment + the other lines, and BilledCost is the
-invoices (without those tokens) + metered calls. Money is in USD; what has no price or no exchange rate is no row, and
-is counted in what the export returns.
+Every dollar is there once. Tokens that a cloud's bill charges for are left out: the metered calls have them already,
+and those that no log has are counted in what the export returns. So EffectiveCost is metered calls + GPU time + unused
+commitment + the other lines, and BilledCost is the invoices (without those tokens) + metered calls. Money is in USD;
+what has no price or no exchange rate is no row, and is counted in what the export returns.
 
 A GPU line of a bill is split over its days, list and contracted cost as its effective cost is, so that exports of
 single months or days add up to it. No mart tells on which machine a call ran: the calls of a day are shared by what the
@@ -49,6 +49,7 @@ select column_name from duckdb_columns()
 where database_name = 'temp' and table_name = 'focus' and data_type = 'VARCHAR'
 """
 _TOTALS = "select count(*), coalesce(sum(BilledCost), 0), coalesce(sum(EffectiveCost), 0) from temp.focus"
+_UNLOGGED_TOKENS = Path(__file__).with_name("unlogged_tokens.sql")
 _LEFT_OUT = """
 with days as (select getvariable('first_date') as first_date, getvariable('last_date') as last_date)
 
@@ -72,6 +73,10 @@ select
     (
         select coalesce(sum(billed_cost_usd), 0) from core.fct_bill_lines
         where line_kind = 'model_charges' and usage_date between first_date and last_date
+    ),
+    (
+        select coalesce(sum(unlogged_usd), 0) from ({unlogged_tokens}) as unlogged_tokens
+        where usage_date between first_date and last_date
     )
 from days
 """
@@ -92,8 +97,10 @@ class FocusExport:
     unconverted_hours: int
     """estimated GPU-hours without an exchange rate, likewise"""
     model_charge_lines: int
-    """bill lines of tokens, which the metered calls have already"""
+    """bill lines of tokens: the metered calls have them already, or no log has them"""
     model_charges_usd: Decimal
+    unlogged_charges_usd: Decimal
+    """of those, what no log has"""
 
 
 def export_focus(
@@ -119,6 +126,7 @@ def export_focus(
 
     path = export_target(home, output, f"focus.{output_format}")
     first, last = dates or (date.min, date.max)
+    left_out_sql = _LEFT_OUT.format(unlogged_tokens=_UNLOGGED_TOKENS.read_text(encoding="utf-8"))
     with open_published(home) as connection, replaced_file(path) as scratch:
         connection.execute(f"set variable first_date = date '{first}'")
         connection.execute(f"set variable last_date = date '{last}'")
@@ -127,7 +135,7 @@ def export_focus(
         except duckdb.CatalogException as error:
             raise QueryError(f"{home.published_file}: lacks what FOCUS needs ({error}). Run `pertask run`.") from error
         [totals] = connection.execute(_TOTALS).fetchall()
-        [left_out] = connection.execute(_LEFT_OUT).fetchall()
+        [left_out] = connection.execute(left_out_sql).fetchall()
         _write(connection, output_format, scratch)
     return FocusExport(path, *totals, *left_out)
 

@@ -172,8 +172,13 @@ def is_current(home: Home, build_id: str | None) -> bool:
     """Whether a build needs no publishing: it is what readers have, or somebody withdrew it."""
     if build_id in withdrawn_builds(home):
         return True
+    return build_id is not None and published_build(home) == build_id
+
+
+def published_build(home: Home) -> str | None:
+    """The build that readers have; None where nothing readable is published."""
     publication = read_publication(home.published_file)
-    return publication is not None and publication.build_id == build_id
+    return publication.build_id if publication else None
 
 
 def withdrawn_builds(home: Home) -> list[str]:

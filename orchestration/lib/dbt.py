@@ -81,7 +81,7 @@ def events(home: Home, manifest: Mapping[str, Any]) -> Iterator[dg.MaterializeRe
 
 
 def standing(manifest: Mapping[str, Any]) -> Iterator[dg.MaterializeResult]:
-    """The models and seeds of a build that stands, where what dbt said of it is gone; each after what it is made from."""
+    """The models and seeds of a build that stands, in the order of their making, where what dbt said of it is gone."""
     translator = Translator()
     made = {
         name: node["depends_on"]["nodes"] if node["resource_type"] == "model" else []

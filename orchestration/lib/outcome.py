@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -45,13 +45,16 @@ def outcome_of(home: Home, events: Iterable[dg.DagsterEvent]) -> Outcome:
         message=_message(failure, len(failed)),
         failed_checks=tuple(failed),
         # what the standing build was warned of still holds where there is no newer one
-        warnings=_remembered_warnings(home) if is_standing else (*warns, *PROGRESS.warnings, *audit.warnings),
+        warnings=(*(_remembered_warnings(home) if is_standing else (*warns, *audit.warnings)), *PROGRESS.warnings),
         deliveries=tuple(PROGRESS.results) or None,
     )
 
 
-def _remembered_warnings(home: Home) -> tuple[Check, ...]:
-    return tuple(Check(**{**warning, "dollars_usd": _decimal(warning)}) for warning in _read(home).get("warnings", ()))
+def _remembered_warnings(home: Home) -> Iterator[Check]:
+    """What the last run warned of, but for pages: this run has tried them again where they lag behind."""
+    for warning in _read(home).get("warnings", ()):
+        if not warning["name"].startswith("published/"):
+            yield Check(**{**warning, "dollars_usd": _decimal(warning)})
 
 
 def _decimal(warning: dict[str, Any]) -> Decimal | None:

@@ -19,7 +19,7 @@ COST_GROUPS = {
     "GPUs at work": ("var(--work)", ("gpu_active",)),
     "GPUs idle": ("var(--idle)", ("gpu_loaded_idle", "gpu_unallocated", "unused_commitment")),
     "GPUs unknown": ("var(--unknown)", ("gpu_unknown",)),
-    "Model calls": ("var(--calls)", ("metered_calls",)),
+    "Model calls": ("var(--calls)", ("metered_calls", "unlogged_tokens")),
     "Other usage": ("var(--other)", ("other", "commitment_timing", "other_months", "unexplained")),
     "Tax less credits": ("var(--tax)", ("tax", "credits", "refunds")),
 }
@@ -79,7 +79,12 @@ def bill(rows: Sequence[dict[str, Any]], labels: dict[str, str], symbol: str) ->
         .mark_bar(height={"band": 0.7})
         .encode(
             x=alt.X("amount:Q", title=None, axis=_money_axis(alt, symbol)),
-            y=alt.Y("part:N", sort=[value["part"] for value in values], title=None),
+            y=alt.Y(
+                "part:N",
+                sort=[value["part"] for value in values],
+                title=None,
+                axis=alt.Axis(labelLimit=alt.ExprRef("width < 420 ? 160 : 240")),
+            ),
             color=alt.Color("colour:N", scale=None),
             tooltip=[alt.Tooltip("part:N", title="Part"), alt.Tooltip("amount:Q", title="Amount", format=",.2f")],
         )

@@ -47,7 +47,7 @@ def share(ratio: Any) -> str:
     if value < 100 <= rounded:
         return "> 99.9%"
     if value and not rounded:
-        return "< 0.1%" if value > 0 else f"> {_MINUS}0.1%"
+        return "< 0.1%" if value > 0 else f"{_MINUS}0.0%"
     return f"{_without_sign_of_zero(rounded):f}%".replace("-", _MINUS)
 
 

@@ -7,11 +7,14 @@ import os
 import re
 import tempfile
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
 from functools import cache
+from html import unescape
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +37,7 @@ PART_LABELS = {
     "gpu_unknown": "GPUs, unknown",
     "unused_commitment": "Commitments not used",
     "metered_calls": "Model calls, metered",
+    "unlogged_tokens": "Tokens on bills that no log has",
     "other": "Other usage on bills",
     "tax": "Tax",
     "credits": "Credits",
@@ -43,7 +47,7 @@ PART_LABELS = {
     "unexplained": "Not explained",
     "total": "Cost of the month",
     "gpu_estimated": "of which estimated: GPU time whose bill has not come",
-    "model_charges": "beside it, tokens on cloud bills: the metered calls seen by the cloud, compared and not added",
+    "model_charges": "beside it, tokens on cloud bills that the metered calls have: compared and not added",
 }
 """The parts of a month's cost, in the order of the page."""
 
@@ -81,8 +85,18 @@ IDLE_PARTS = {
 
 _QUESTIONS = (
     *("bill", "trend", "invoices", "tasks", "multiple", "retries", "retry_overhead", "idle", "utilisation"),
-    *("coverage", "provisional"),
+    *("coverage", "provisional", "missing"),
 )
+
+_LONG_GAP_DAYS = 3
+"""Days in a row without rows that make a month incomplete; a weekend may have none."""
+
+
+Accounts = dict[date, list[tuple[str, str | None]]]
+"""source and billing account of the bills of each month"""
+
+_BUILD = re.compile(r'<meta name="pertask-build" content="([^"]*)">')
+_HEAD_CHARACTERS = 4_000
 
 
 class ReportError(Exception):
@@ -99,6 +113,8 @@ class Period:
     """first and last day of each kind of data in the month"""
     shortfalls: tuple[str, ...]
     """why the month is not complete; empty where it is"""
+    notes: tuple[str, ...] = ()
+    """what else a reader should know of its days"""
 
 
 @dataclass(frozen=True)
@@ -174,7 +190,7 @@ def write_report(
         home: the home; nothing of it is read but its published file.
         currency: USD, INR or GBP; amounts are converted at the rate of each day.
         time_zones: IANA zone of regions, before those that ship with the product.
-        month: first day of the month to show; default: the latest of which all kinds of data are complete.
+        month: first day of the month to show; default: the latest of which every kind of data has its days.
 
     Raises:
         QueryError: nothing is published, the publication lacks columns, it has no rate of the currency, or no data of
@@ -184,7 +200,21 @@ def write_report(
     with closing(connect(home)) as connection:
         publication = Publication(connection)
         html = _render(publication, currency, dict(time_zones or {}), month)
-    return _replace(home.published / "report" / "index.html", html)
+    return _replace(_page_of(home), html)
+
+
+def build_of(home: Home) -> str | None:
+    """The build whose publication the page of a home shows; None without a page, or where it does not say."""
+    try:
+        with open(_page_of(home), encoding="utf-8", errors="replace") as file:
+            found = _BUILD.search(file.read(_HEAD_CHARACTERS))
+    except OSError:
+        return None
+    return unescape(found[1]) if found else None
+
+
+def _page_of(home: Home) -> Path:
+    return home.published / "report" / "index.html"
 
 
 def _replace(path: Path, html: str) -> Path:
@@ -217,8 +247,10 @@ def _render(publication: Publication, currency: str, time_zones: dict[str, str],
     environment.filters.update(day=_day, days=_days, month=_month_name, moment=lambda value: f"{value:%d %B %Y, %H:%M}")
     build = publication.ask("publication", {})
     months = publication.ask("months", {})
-    period = _period(months, month)
+    period = _period(months, _accounts(publication.ask("accounts", {})), month)
     answers = _ask_all(publication, currency, time_zones, period) if period else {}
+    if period:
+        period = replace(period, shortfalls=period.shortfalls + tuple(_unknown_dollars(answers, period, currency)))
     month_names = _month_names(months)
     answered = {name: Answered(answer, currency) for name, answer in answers.items()}
     return environment.get_template("page.html").render(
@@ -233,6 +265,7 @@ def _render(publication: Publication, currency: str, time_zones: dict[str, str],
         questions=answered,
         asked=answers,
         month_names=month_names,
+        bounds=_bounds(answers),
         charts=_charts(answers, money.SYMBOLS[currency], month_names),
         part_labels=PART_LABELS,
         causes=CAUSES,
@@ -242,8 +275,8 @@ def _render(publication: Publication, currency: str, time_zones: dict[str, str],
     )
 
 
-def _period(months: Answer | None, month: date | None) -> Period | None:
-    """The month that was asked for, or the latest complete one, or the latest."""
+def _period(months: Answer | None, accounts: Accounts, month: date | None) -> Period | None:
+    """The month that was asked for, or the latest whose days are all there, or the latest."""
     periods: dict[date, dict[str, dict[str, Any]]] = {}
     for row in months.rows if months else []:
         periods.setdefault(row["month_start"], {})[row["kind"]] = row
@@ -256,15 +289,17 @@ def _period(months: Answer | None, month: date | None) -> Period | None:
     for row in months.rows if months else []:
         extents[row["kind"]] = (row["first_date_ever"], row["last_date_ever"])
     if month:
-        return _described(month, periods[month], extents)
-    described = [_described(start, kinds, extents) for start, kinds in sorted(periods.items())]
+        return _described(month, periods[month], extents, accounts)
+    described = [_described(start, kinds, extents, accounts) for start, kinds in sorted(periods.items())]
     complete = [period for period in described if not period.shortfalls]
     return (complete or described)[-1]
 
 
-def _described(start: date, kinds: dict[str, dict[str, Any]], extents: dict[str, tuple[date, date]]) -> Period:
+def _described(
+    start: date, kinds: dict[str, dict[str, Any]], extents: dict[str, tuple[date, date]], accounts: Accounts
+) -> Period:
     end = _month_end(start)
-    shortfalls = []
+    shortfalls, notes = [], []
     for kind, (first, last) in extents.items():
         if last < start or first > end:
             shortfalls.append(f"no {kind}")
@@ -273,10 +308,74 @@ def _described(start: date, kinds: dict[str, dict[str, Any]], extents: dict[str,
             shortfalls.append(f"{kind} begin{'s' if kind == 'GPU time' else ''} on {_day(first)}")
         if last < end:
             shortfalls.append(f"{kind} end{'s' if kind == 'GPU time' else ''} on {_day(last)}")
+        days = kinds[kind]["days"] if kind in kinds else []
+        gap = _longest_gap(days, max(first, start), min(last, end))
+        if gap:
+            told = shortfalls if gap >= _LONG_GAP_DAYS else notes
+            told.append(f"{kind} on {len(days)} of {end.day} days")
         if kind in kinds and kinds[kind]["is_provisional"]:
             shortfalls.append("part of the GPU time is estimated, because its bill has not come")
+    before = (start - timedelta(days=1)).replace(day=1)
+    if accounts.get(start):
+        for source, account in accounts.get(before, ()):
+            if (source, account) not in accounts[start]:
+                whose = f"{source}, account {account}" if account else source
+                shortfalls.append(f"no bill of {whose}, which has one of {_month_name(before)}")
     dates = {kind: (row["first_date"], row["last_date"]) for kind, row in kinds.items()}
-    return Period(start, end, dates, tuple(shortfalls))
+    return Period(start, end, dates, tuple(shortfalls), tuple(notes))
+
+
+def _longest_gap(days: Sequence[date], first: date, last: date) -> int:
+    """The most days in a row, from first to last, that are not among the days."""
+    edges = [first - timedelta(days=1), *days, last + timedelta(days=1)]
+    return max((after - before).days - 1 for before, after in pairwise(edges))
+
+
+def _accounts(answer: Answer | None) -> Accounts:
+    found: Accounts = {}
+    for row in answer.rows if answer else []:
+        found.setdefault(row["bill_month"], []).append((row["source"], row["billing_account_id"]))
+    return found
+
+
+def _unknown_dollars(answers: dict[str, Answer], period: Period, currency: str) -> Iterator[str]:
+    """What the month's total is without, because its dollars or their rate are not known."""
+    reasons = {
+        "bill_lines": ("bill line", "no exchange rate"),
+        "gpu_hours": ("GPU-hour", "no cost, for want of an exchange rate"),
+        "gpu_estimates": ("estimated GPU-hour", "no cost, for want of an exchange rate"),
+        "calls": ("call", "no price"),
+    }
+    numbers: dict[str, Decimal] = {}
+    for row in answers["missing"].rows if "missing" in answers else []:
+        if row["bill_month"] == period.start:
+            numbers[row["what"]] = numbers.get(row["what"], Decimal(0)) + row["item_count"]
+    for what, number in numbers.items():
+        noun, reason = reasons[what]
+        is_one = number == 1
+        yield f"{money.count(number)} {noun}{'' if is_one else 's'} {'has' if is_one else 'have'} {reason}"
+    without_rate = [
+        row["what"]
+        for row in (answers["unconverted"].rows if "unconverted" in answers else [])
+        if period.start in row["bill_months"]
+    ]
+    if without_rate:
+        yield f"part of {', '.join(without_rate)} is of days without a rate to {currency}"
+
+
+def _bounds(answers: dict[str, Answer]) -> dict[date, str]:
+    """What is written before the total of each month that lacks dollars.
+
+    It is a lower bound, unless what is missing is a credit.
+    """
+    lacking = [(row["bill_month"], row["amount"]) for row in (answers["missing"].rows if "missing" in answers else [])]
+    for row in answers["unconverted"].rows if "unconverted" in answers else []:
+        lacking += [(month, row["amount_usd"]) for month in row["bill_months"]]
+    bounds: dict[date, str] = {}
+    for month, amount in lacking:
+        is_credit = amount is not None and amount < 0
+        bounds[month] = "known:" if is_credit else bounds.get(month, "at least")
+    return bounds
 
 
 def _ask_all(publication: Publication, currency: str, time_zones: dict[str, str], period: Period) -> dict[str, Answer]:
@@ -310,14 +409,15 @@ def _month_names(months: Answer | None) -> dict[date, str]:
     spans: dict[date, tuple[date, date]] = {}
     for row in months.rows if months else []:
         start, first, last = row["month_start"], row["first_date"], row["last_date"]
-        # A bill's period starts with the month, whenever what it charges for does.
-        if row["kind"] != "bills":
-            known = spans.get(start, (first, last))
-            spans[start] = (max(first, known[0]), min(last, known[1]))
+        known = spans.get(start, (first, last))
+        spans[start] = (max(first, known[0]), min(last, known[1]))
     names = {}
     for start in sorted({row["month_start"] for row in months.rows} if months else ()):
-        first, last = spans.get(start, (start, _month_end(start)))
-        days = "" if (first, last) == (start, _month_end(start)) else f", {first.day}\N{EN DASH}{last.day}"
+        first, last = spans[start]
+        if first > last:
+            days = ", in part"
+        else:
+            days = "" if (first, last) == (start, _month_end(start)) else f", {first.day}\N{EN DASH}{last.day}"
         names[start] = f"{start:%b %Y}{days}"
     return names
 

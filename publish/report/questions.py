@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _SQL = Path(__file__).with_name("sql")
+_SHARED = _SQL.parents[1]
+"""SQL that other exports use too"""
 
 
 class _MartMissing(Exception):
@@ -41,7 +43,7 @@ class Publication:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
         self._connection = connection
-        self._environment = Environment(loader=FileSystemLoader(_SQL), undefined=StrictUndefined)
+        self._environment = Environment(loader=FileSystemLoader([_SQL, _SHARED]), undefined=StrictUndefined)
         rows = connection.execute(
             "select table_schema || '.' || table_name from information_schema.tables where table_catalog = "
             "current_database()"

@@ -28,7 +28,7 @@ return places.length > 0 && places.every(place => place.querySelector('svg'));
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = make_published(tmp_path_factory.mktemp("browser") / "home")
-    change(home, "insert into core.fct_call_attempts values ('2026-07-20', 'metered', 3, 1)")
+    change(home, "insert into core.fct_call_attempts values ('2026-07-20', 'metered', 3, 1, null)")
     change(home, "update core.dim_teams set display_name = '<b>A team with a name that is long enough to wrap</b>'")
     return write_report(home, currency="INR")
 
@@ -162,6 +162,27 @@ def test_keys_reach_every_link_and_a_figure_opens_its_query(browser, page):
     WebDriverWait(browser, 5).until(
         lambda driver: driver.execute_script("return document.getElementById('query-bill').open")
     )
+
+
+def test_on_a_phone_captions_are_whole_and_a_first_column_leaves_room(browser, page):
+    show(browser, page, 390)
+    found = browser.execute_script(
+        """
+        document.querySelectorAll('details').forEach(details => { details.open = true; });
+        return [...document.querySelectorAll('table')].map(table => {
+            const caption = document.getElementById(table.getAttribute('aria-labelledby'));
+            const first = table.querySelector('tbody th').getBoundingClientRect();
+            return {text: caption.textContent, right: caption.getBoundingClientRect().right,
+                    isInside: caption.closest('.scroll') !== null, first: first.width,
+                    isWide: table.scrollWidth > table.parentElement.clientWidth};
+        });
+        """
+    )
+    assert len(found) == 7
+    for table in found:
+        assert table["text"] and not table["isInside"] and table["right"] <= 390, table
+        assert table["first"] <= 0.41 * 390 or not table["isWide"], table
+    assert any(table["isWide"] for table in found)
 
 
 def test_print_shows_the_figures_on_white(browser, page):

@@ -13,7 +13,8 @@ from orchestration.lib import builds, dbt
 from orchestration.lib.progress import PROGRESS
 from orchestration.lib.translator import Translator
 from pertask.home import Home
-from publish.publication import is_current, withdrawn_builds
+from publish.publication import is_current, published_build, withdrawn_builds
+from publish.report import build_of
 
 DAYS_KEY = dg.AssetKey(["warehouse", "days"])
 _EARLIEST = date(2020, 1, 1)
@@ -63,9 +64,9 @@ def snapshot_asset(home: Home, manifest: Path) -> dg.AssetsDefinition:
             tests_everything=config.tests_everything,
         )
         PROGRESS.say(describe(build))
-        if not build.is_needed and is_current(home, builds.last_build_id(home)):
+        PROGRESS.is_unchanged = not build.is_needed and is_current(home, builds.last_build_id(home))
+        if PROGRESS.is_unchanged and build_of(home) == published_build(home):
             # What this run would publish is published, or was withdrawn: everything after this step is passed over.
-            PROGRESS.is_unchanged = True
             is_withdrawn = builds.last_build_id(home) in withdrawn_builds(home)
             PROGRESS.say("publish: the last build stays withdrawn" if is_withdrawn else "publish: published already")
             return

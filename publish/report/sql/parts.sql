@@ -1,11 +1,14 @@
 {#
 The parts of each month's cost, by day: GPU time on its own days, metered calls on theirs, lines of bills in the month of
-their billing period. Tokens on a cloud's bill are the metered calls seen from the other side: shown, never added.
+their billing period. Tokens on a cloud's bill that a log has too are the metered calls seen from the other side: shown,
+never added. Those that no log has are a part of their own.
 #}
 {%- from 'money.sql' import rates, at_rate, money with context -%}
+{%- from 'unlogged.sql' import unlogged_tokens with context -%}
 {%- macro converted_parts(since) -%}
 {{ one_of('core.fct_gpu_hours', 'core.fct_call_attempts', 'core.fct_bill_lines') -}}
 {{ rates() -}}
+{{ unlogged_tokens() -}}
 amounts as (
     {%- set union = joiner('\n    union all') %}
     {%- if has('core.fct_gpu_hours') %}{{ union() }}
@@ -56,12 +59,12 @@ amounts as (
             -- what purchases bill now and what they cover amortises, or the other way round
             sum(
                 case
-                    when is_under_commitment and line_kind not in ('tax', 'credit', 'adjustment')
+                    when is_under_commitment and line_kind not in ('tax', 'credit', 'adjustment', 'model_charges')
                         then billed_cost_usd - effective_cost_usd
                 end
             ) as commitment_timing,
             sum(case when line_kind != 'model_charges' then billed_cost_usd end) as invoiced,
-            sum(case when line_kind = 'model_charges' then effective_cost_usd end) as model_charges
+            sum(case when line_kind = 'model_charges' then billed_cost_usd end) as model_charges
         from {{ mart('core.fct_bill_lines') }} as bill_lines
         left join (
             select source, line_id, sum(effective_cost_usd) as gpu_cost_usd
@@ -92,6 +95,39 @@ amounts as (
             on days.source = bill_lines.source and days.line_id = bill_lines.line_id
     ) as line_days
     where line_days.bill_month != line_days.usage_month
+    {%- if has('quality.bill_reconciliation_daily') %}
+    union all
+    -- the comparison knows days: where bills of two months charge for one, each has its share
+    select
+        bill_month,
+        usage_date,
+        unnest(['unlogged_tokens', 'model_charges']) as part,
+        unnest([unlogged_usd, -unlogged_usd]) as amount_usd
+    from (
+        select
+            token_days.bill_month,
+            token_days.usage_date,
+            case
+                when token_days.billed_usd = token_days.day_usd then unlogged_tokens.unlogged_usd
+                else cast(
+                    unlogged_tokens.unlogged_usd * (token_days.billed_usd / nullif(token_days.day_usd, 0))
+                    as decimal(38, 12)
+                )
+            end as unlogged_usd
+        from (
+            select
+                cast(date_trunc('month', billing_period_start) as date) as bill_month,
+                usage_date,
+                sum(billed_cost_usd) as billed_usd,
+                sum(sum(billed_cost_usd)) over (partition by usage_date) as day_usd
+            from {{ mart('core.fct_bill_lines') }}
+            where line_kind = 'model_charges'
+            group by bill_month, usage_date
+        ) as token_days
+        inner join unlogged_tokens on token_days.usage_date = unlogged_tokens.usage_date
+    ) as unlogged
+    where bill_month between date '{{ since }}' and date '{{ last_date }}'
+    {%- endif %}
     {%- endif %}
 ),
 
@@ -101,11 +137,12 @@ converted as (
     group by all
 ),
 
--- what was asked for: the invoices, the calls that vendors meter, and GPU time whose bill has not come
+-- what was asked for: the invoices with tokens that no log has, the calls that vendors meter, and GPU time whose bill
+-- has not come
 totals as (
     select
         bill_month,
-        sum(amount) filter (part in ('invoiced', 'metered_calls', 'gpu_estimated')) as total,
+        sum(amount) filter (part in ('invoiced', 'unlogged_tokens', 'metered_calls', 'gpu_estimated')) as total,
         sum(amount) filter (part not in ('invoiced', 'gpu_estimated', 'model_charges')) as explained
     from converted
     group by bill_month

@@ -37,34 +37,57 @@ names as (
     {%- else %}
     select distinct task_type, cast(null as varchar) as display_name, cast(null as varchar) as unit_noun from days
     {%- endif %}
+),
+
+types as (
+    select
+        days.task_type,
+        coalesce(any_value(names.display_name), days.task_type) as task_name,
+        any_value(names.unit_noun) as unit_noun,
+        sum(days.tasks) as tasks,
+        sum(days.cost) as cost,
+        sum(days.fully_priced_cost) / nullif(sum(days.fully_priced_tasks), 0) as cost_per_task,
+        sum(days.known_outcome_cost) / nullif(sum(days.successful_tasks), 0) as cost_per_successful_task,
+        sum(days.fully_loaded_cost) / nullif(sum(days.fully_priced_tasks), 0) as fully_loaded_cost_per_task,
+        {%- if has('core.fct_tasks') %}
+        any_value(tails.p50_cost) as p50_cost,
+        any_value(tails.p90_cost) as p90_cost,
+        any_value(tails.p99_cost) as p99_cost,
+        {%- else %}
+        null as p50_cost,
+        null as p90_cost,
+        null as p99_cost,
+        {%- endif %}
+        sum(days.headline_cost) as headline_cost,
+        sum(days.headline_task_cost) as headline_task_cost,
+        sum(days.headline_task_cost) / nullif(sum(days.headline_cost), 0) as cost_multiple,
+        bool_or(days.is_estimated) as is_estimated
+    from days
+    {%- if has('core.fct_tasks') %}
+    left join tails on days.task_type = tails.task_type
+    {%- endif %}
+    left join names on days.task_type = names.task_type
+    group by days.task_type
 )
 
 select
-    days.task_type,
-    coalesce(any_value(names.display_name), days.task_type) as task_name,
-    any_value(names.unit_noun) as unit_noun,
-    sum(days.tasks) as tasks,
-    sum(days.cost) as cost,
-    sum(days.fully_priced_cost) / nullif(sum(days.fully_priced_tasks), 0) as cost_per_task,
-    sum(days.known_outcome_cost) / nullif(sum(days.successful_tasks), 0) as cost_per_successful_task,
-    sum(days.fully_loaded_cost) / nullif(sum(days.fully_priced_tasks), 0) as fully_loaded_cost_per_task,
-    {%- if has('core.fct_tasks') %}
-    any_value(tails.p50_cost) as p50_cost,
-    any_value(tails.p90_cost) as p90_cost,
-    any_value(tails.p99_cost) as p99_cost,
-    {%- else %}
-    null as p50_cost,
-    null as p90_cost,
-    null as p99_cost,
-    {%- endif %}
-    sum(days.headline_cost) as headline_cost,
-    sum(days.headline_task_cost) as headline_task_cost,
-    sum(days.headline_task_cost) / nullif(sum(days.headline_cost), 0) as cost_multiple,
-    bool_or(days.is_estimated) as is_estimated
-from days
-{%- if has('core.fct_tasks') %}
-left join tails on days.task_type = tails.task_type
-{%- endif %}
-left join names on days.task_type = names.task_type
-group by days.task_type
-order by cost desc nulls last, days.task_type
+    task_type,
+    case
+        when count(*) over (partition by task_name) > 1 then concat(task_name, ' (', task_type, ')')
+        else task_name
+    end as task_name,
+    unit_noun,
+    tasks,
+    cost,
+    cost_per_task,
+    cost_per_successful_task,
+    fully_loaded_cost_per_task,
+    p50_cost,
+    p90_cost,
+    p99_cost,
+    headline_cost,
+    headline_task_cost,
+    cost_multiple,
+    is_estimated
+from types
+order by cost desc nulls last, task_type

@@ -3,19 +3,28 @@
 with dollars as (
     {%- set union = joiner('\n    union all') %}
     {%- if has('core.fct_bill_lines') %}{{ union() }}
-    select usage_date, 'lines of bills' as what, billed_cost_usd as amount_usd
+    select
+        usage_date,
+        cast(date_trunc('month', billing_period_start) as date) as bill_month,
+        'lines of bills' as what,
+        billed_cost_usd as amount_usd
     from {{ mart('core.fct_bill_lines') }}
     {%- endif %}
     {%- if has('core.fct_call_attempts') %}{{ union() }}
     select
         usage_date,
+        cast(date_trunc('month', usage_date) as date) as bill_month,
         'metered calls' as what,
         cast(cost_usd as decimal(24, 12)) * cast(sample_weight as decimal(14, 6)) as amount_usd
     from {{ mart('core.fct_call_attempts') }}
     where cost_basis = 'metered'
     {%- endif %}
     {%- if has('core.fct_gpu_hours') %}{{ union() }}
-    select usage_date, 'GPU time' as what, effective_cost_usd + unused_commitment_usd as amount_usd
+    select
+        usage_date,
+        cast(date_trunc('month', usage_date) as date) as bill_month,
+        'GPU time' as what,
+        effective_cost_usd + unused_commitment_usd as amount_usd
     from {{ mart('core.fct_gpu_hours') }}
     {%- endif %}
 )
@@ -25,7 +34,8 @@ select
     count(distinct usage_date) as days,
     min(usage_date) as first_date,
     max(usage_date) as last_date,
-    sum(amount_usd) as amount_usd
+    sum(amount_usd) as amount_usd,
+    list(distinct bill_month) as bill_months
 from dollars
 where
     amount_usd != 0

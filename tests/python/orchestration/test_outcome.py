@@ -58,7 +58,7 @@ def test_a_good_run_tells_what_warns(home: Home) -> None:
     PROGRESS.warnings.append(Check("published/report", "not written"))
     outcome = outcome_of(home, [SimpleNamespace(is_step_failure=False)])
     assert (outcome.succeeded, outcome.message, outcome.failed_checks) == (True, "", ())
-    assert [check.name for check in outcome.warnings] == ["core.fct_tasks.volume", "published/report", "late_prices"]
+    assert [check.name for check in outcome.warnings] == ["core.fct_tasks.volume", "late_prices", "published/report"]
     assert outcome.warnings[0].look.endswith("data_docs/index.html")
 
 

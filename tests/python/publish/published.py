@@ -1,4 +1,7 @@
-"""A small published file, made by hand: two days of August 2026 and one of September, easy to do in the head."""
+"""A small published file, made by hand: two days of August 2026 and one of September, easy to do in the head.
+
+On the days between there was nothing to pay for: calls and GPUs have rows of zeros.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import duckdb
 from pertask.home import Home
 
 MONEY = "decimal(38, 12)"
+REST_OF_A_LINE = "'0042', 'EUR', null, '2026-09-01', '2026-09-02'"
+"""The last columns of a line of a bill: its account, currency and cost in it, the end of its period, its delivery"""
 TABLES = {
     "main.publication": (
         {
@@ -22,39 +27,44 @@ TABLES = {
         "('2026-09-03 02:10', '20260903T020000-abc123', '2026-09-03 02:00', 7, '2026-09-02 23:00')",
     ),
     "core.fct_call_attempts": (
-        {"usage_date": "date", "cost_basis": "varchar", "cost_usd": MONEY, "sample_weight": "decimal(18, 6)"},
+        {
+            **{"usage_date": "date", "cost_basis": "varchar", "cost_usd": MONEY, "sample_weight": "decimal(18, 6)"},
+            "unpriced_reason": "varchar",
+        },
         """
-        ('2026-08-01', 'metered', 100, 1), ('2026-08-31', 'metered', 50, 2), ('2026-08-31', 'duplicate', null, 1),
-        ('2026-08-31', 'allocated', 0.75, 1), ('2026-09-01', 'metered', 9, 1)
+        ('2026-08-01', 'metered', 100, 1, null), ('2026-08-31', 'metered', 50, 2, null),
+        ('2026-08-31', 'duplicate', null, 1, null), ('2026-08-31', 'allocated', 0.75, 1, null),
+        ('2026-09-01', 'metered', 9, 1, null), ('2026-08-31', 'unpriced', null, 1, 'no_price_for_tool')
         """,
     ),
     "core.fct_gpu_hours": (
         {
             **{"usage_date": "date", "effective_cost_usd": MONEY, "active_usd": MONEY, "loaded_idle_usd": MONEY},
             **{"unallocated_usd": MONEY, "unknown_usd": MONEY, "unused_commitment_usd": MONEY},
-            "is_provisional": "boolean",
+            **{"is_provisional": "boolean", "billed_seconds": "decimal(18, 6)"},
         },
         """
-        ('2026-08-01', 40, 10, 20, 5, 5, 0, false), ('2026-08-01', 0, 0, 0, 0, 0, 3, false),
-        ('2026-08-31', 1, 1, 0, 0, 0, 0, false), ('2026-09-01', 8, 2, 6, 0, 0, 0, true)
+        ('2026-08-01', 40, 10, 20, 5, 5, 0, false, 7200), ('2026-08-01', 0, 0, 0, 0, 0, 3, false, 0),
+        ('2026-08-31', 1, 1, 0, 0, 0, 0, false, 3600), ('2026-09-01', 8, 2, 6, 0, 0, 0, true, 3600)
         """,
     ),
     "core.fct_bill_lines": (
         {
             **{"source": "varchar", "line_id": "varchar", "usage_date": "date", "billing_period_start": "timestamp"},
             **{"line_kind": "varchar", "billed_cost_usd": MONEY, "effective_cost_usd": MONEY},
-            "is_under_commitment": "boolean",
+            **{"is_under_commitment": "boolean", "billing_account_id": "varchar", "billing_currency": "varchar"},
+            **{"billed_cost": MONEY, "billing_period_end": "timestamp", "delivered_at": "timestamp"},
         },
-        """
-        ('cloud', 'gpu', '2026-08-01', '2026-08-01', 'gpu_usage', 42, 42, false),
-        ('cloud', 'late', '2026-08-31', '2026-08-01', 'gpu_usage', 1, 1, false),
-        ('cloud', 'unused', '2026-08-01', '2026-08-01', 'unused_commitment', 0, 3, true),
-        ('cloud', 'fee', '2026-08-01', '2026-08-01', 'purchase', 5, 0, true),
-        ('cloud', 'disk', '2026-08-31', '2026-08-01', 'other', 6, 6, false),
-        ('cloud', 'tax', '2026-08-31', '2026-08-01', 'tax', 7, 7, false),
-        ('cloud', 'credit', '2026-08-01', '2026-08-01', 'credit', -4, -4, false),
-        ('cloud', 'refund', '2026-07-20', '2026-08-01', 'adjustment', -1, -1, false),
-        ('cloud', 'tokens', '2026-08-31', '2026-08-01', 'model_charges', 90, 90, false)
+        f"""
+        ('cloud', 'gpu', '2026-08-01', '2026-08-01', 'gpu_usage', 42, 42, false, {REST_OF_A_LINE}),
+        ('cloud', 'late', '2026-08-31', '2026-08-01', 'gpu_usage', 1, 1, false, {REST_OF_A_LINE}),
+        ('cloud', 'unused', '2026-08-01', '2026-08-01', 'unused_commitment', 0, 3, true, {REST_OF_A_LINE}),
+        ('cloud', 'fee', '2026-08-01', '2026-08-01', 'purchase', 5, 0, true, {REST_OF_A_LINE}),
+        ('cloud', 'disk', '2026-08-31', '2026-08-01', 'other', 6, 6, false, {REST_OF_A_LINE}),
+        ('cloud', 'tax', '2026-08-31', '2026-08-01', 'tax', 7, 7, false, {REST_OF_A_LINE}),
+        ('cloud', 'credit', '2026-08-01', '2026-08-01', 'credit', -4, -4, false, {REST_OF_A_LINE}),
+        ('cloud', 'refund', '2026-07-20', '2026-08-01', 'adjustment', -1, -1, false, {REST_OF_A_LINE}),
+        ('cloud', 'tokens', '2026-08-31', '2026-08-01', 'model_charges', 90, 90, false, {REST_OF_A_LINE})
         """,
     ),
     # Of the 42 dollars of the first machine its GPUs carry 40.
@@ -157,6 +167,19 @@ TABLES = {
         {"usage_date": "date", "attempts": "bigint", "priced_attempts": "bigint"},
         "('2026-08-01', 79, 79), ('2026-08-31', 1, 0)",
     ),
+    # Of 90 dollars of tokens on the bill the log has 60.
+    "quality.bill_reconciliation_daily": (
+        {
+            **{"usage_date": "date", "provider": "varchar", "basis": "varchar", "model": "varchar"},
+            **{"billed_usd": MONEY, "priced_usd": MONEY, "suspects": "varchar", "billed_lines": "bigint"},
+            "unconverted_lines": "bigint",
+        },
+        """
+        ('2026-08-31', 'bedrock', 'cloud_bill', 'claude', 60, 58, null, 1, 0),
+        ('2026-08-31', 'bedrock', 'cloud_bill', 'nova', 30, 0, 'not_in_log', 1, 0),
+        ('2026-08-31', 'openai', 'vendor_report', 'gpt', 500, 0, 'not_in_log', 1, 0)
+        """,
+    ),
     "quality.invoice_walk_monthly": (
         {
             **{"source": "varchar", "billing_account_id": "varchar", "billing_period_start": "timestamp"},
@@ -166,6 +189,12 @@ TABLES = {
         },
         "('cloud', '0042', '2026-08-01', '2026-08-01', 'EUR', 'Closed', '2026-09-02', 1234.5, 146, 0, 9, 0)",
     ),
+}
+
+
+_DAYS_BETWEEN = {
+    "unit_economics.cost_per_task_daily": "day, '__untagged__', 0, 0, 0, null, null, null, null, null, null, false",
+    "capacity.idle_dollars_daily": "day, 'platform', 0, 0, 0, 0, 0, 0, 0, false",
 }
 
 
@@ -192,6 +221,11 @@ def make_published(
             )
             if not is_empty:
                 connection.execute(f"insert into {name} values {rows}")
+            if name in _DAYS_BETWEEN and not is_empty:
+                connection.execute(
+                    f"insert into {name} select {_DAYS_BETWEEN[name]} "
+                    "from range(date '2026-08-02', date '2026-08-31', interval 1 day) as days (day)"
+                )
     return home
 
 

@@ -278,6 +278,29 @@ def test_without_a_complete_day_idle_dollars_are_not_judged(tmp_path, hours, idl
     assert situation.alerts == () and "idle_dollars" in situation.unjudged
 
 
+UNRATED = "(date '2026-09-09', 'ads', 20, 0, false), (date '2026-09-09', 'far', null, null, false)"
+
+
+def test_idle_dollars_without_a_rate_are_not_taken_as_none(tmp_path):
+    home = publish(Home(tmp_path), hours="('2026-09-10 04:00')", idle=UNRATED)
+    below = conditions(home, config(alerts={"idle_usd_per_day": 500}), GOOD, NOW)
+    assert below.alerts == () and "idle_dollars" in below.unjudged
+    [problem] = below.problems
+    assert problem == (
+        "idle dollars of 2026-09-09 are not known for 1 of 2 rows of capacity.idle_dollars_daily: their bill has no "
+        "exchange rate"
+    )
+    above = conditions(home, config(alerts={"idle_usd_per_day": 5}), GOOD, NOW)
+    [alert] = above.alerts
+    assert alert.dollars_usd == 20 and "idle_dollars" not in above.unjudged
+    assert alert.where.endswith("1 of 2 rows more have no dollars, for want of an exchange rate")
+    with duckdb.connect(str(home.published_file)) as connection:
+        connection.execute("delete from capacity.idle_dollars_daily where team = 'ads'")
+    none_known = conditions(home, config(alerts={"idle_usd_per_day": 0}), GOOD, NOW)
+    assert none_known.alerts == () and "idle_dollars" in none_known.unjudged
+    assert "1 of 1 rows" in none_known.problems[0]
+
+
 @pytest.mark.parametrize(("published_at", "is_told"), [("2026-09-08 06:00", False), ("2026-09-08 05:59", True)])
 def test_a_publication_grows_old(tmp_path, published_at, is_told):
     home = publish(Home(tmp_path), published_at=published_at)

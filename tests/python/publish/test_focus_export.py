@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
@@ -419,6 +420,7 @@ def by_hand(small_home, tmp_path) -> Home:
     hour = {"gpu_key": "g", "resource_id": "i-1", "purchase_mode": "committed", "team": "ml", "gpu_model": "H100-80GB"}
     parts = ("active", "loaded_idle", "unallocated", "unknown")
     call = {"source": "gateway", "team": "ml", "task_type": "chat", "sample_weight": 1, "call_kind": "llm"}
+    compared = {"provider": "bedrock", "basis": "cloud_bill", "billed_lines": 1, "unconverted_lines": 0}
     call |= {"service_tier": "standard", "is_provisional": False, "input_tokens": 90, "output_tokens": 10}
 
     def a_line(line_id: str, day: datetime, *amounts: object, **more: object) -> dict:
@@ -467,6 +469,13 @@ def by_hand(small_home, tmp_path) -> Home:
             {**call, "call_id": "c4", "usage_date": day_one.date(), "cost_basis": "unpriced", "model": "gpt"},
             {**call, "call_id": "c5", "usage_date": day_one.date(), "cost_basis": "duplicate", "model": "gpt"},
         ],
+        "quality.bill_reconciliation_daily": [
+            {**compared, "usage_date": day_one.date(), "model": "claude", "billed_usd": 3, "priced_usd": 4},
+            {**compared, "usage_date": day_one.date(), "model": "nova", "billed_usd": 2, "priced_usd": 0},
+            {**compared, "usage_date": day_two.date(), "model": "nova", "billed_usd": 0, "priced_usd": 9}
+            | {"billed_lines": 0},
+            {**compared, "usage_date": day_one.date(), "model": "nova", "billed_usd": 8, "basis": "vendor_report"},
+        ],
         "quality.invoice_walk_monthly": [
             {"source": "cloud", "billing_account_id": "acct", "billing_period_start": day_one, "other_usd": 2}
             | {"billing_currency": "USD"},
@@ -512,8 +521,21 @@ def test_two_days_by_hand(by_hand):
     ]
     assert found == [(day, state, team, *map(Decimal, costs)) for day, state, team, *costs in expected]
     assert (done.unpriced_attempts, done.unconverted_lines, done.unconverted_hours) == (1, 1, 0)
-    assert (done.model_charge_lines, done.model_charges_usd) == (1, 5)
+    assert (done.model_charge_lines, done.model_charges_usd, done.unlogged_charges_usd) == (1, 5, 2)
     assert (done.billed_cost_usd, done.effective_cost_usd) == (10 + 5 + 1, 8 + 4 + 1 + Decimal("0.7") + 1 + 2)
+
+
+def test_the_command_says_which_tokens_no_log_has(by_hand, monkeypatch):
+    monkeypatch.setenv("PERTASK_HOME", str(by_hand.root))
+    said = CliRunner().invoke(cli, ["export", "focus"]).output
+    assert "left out: 1 bill lines of 5.00 USD for tokens, of which the metered calls have 3.00 USD already" in said
+    assert "no log has 2.00 USD of those tokens" in said
+    [query] = re.findall(r"`(pertask query .*)`", said)
+    answer = CliRunner().invoke(cli, [*shlex.split(query)[1:], "--format", "csv"]).output.splitlines()
+    assert [line.split(",")[:4] for line in answer[1:]] == [["2026-08-01", "bedrock", "nova", "2.000000000000"]]
+    with duckdb.connect(str(by_hand.published_file)) as connection:
+        connection.execute("delete from quality.bill_reconciliation_daily where priced_usd = 0")
+    assert "no log has" not in CliRunner().invoke(cli, ["export", "focus"]).output
 
 
 def test_a_machine_on_two_bills_by_hand(by_hand):

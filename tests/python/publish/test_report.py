@@ -18,7 +18,7 @@ from pertask.cli import cli
 from pertask.errors import QueryError
 from pertask.home import Home
 from pertask.query import as_text, connect
-from publish.report import write_report
+from publish.report import build_of, write_report
 from tests.python.publish.published import TABLES, change, make_published
 
 MINUS = "\N{MINUS SIGN}"
@@ -40,6 +40,7 @@ class Page(HTMLParser):
         self.words = ""
         self._open: list[tuple[str, dict, list[str]]] = []
         self.feed(self.text)
+        self.words = " ".join(self.words.split())
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         self.tags.append((tag, dict(attrs)))
@@ -90,10 +91,10 @@ def amounts(page: Page) -> list[str]:
 def test_the_month_adds_up_from_gpu_states_calls_and_bills(home):
     page = page_of(home)
     assert page.headings[0] == (1, "What LLM inference cost in August 2026")
-    # 10 + 20 + 5 + 5 of GPUs and 1 more, 3 unused, 200 of calls, 6 + 2 other, 7, -4, -1, 5 - 3 of timing
+    # 10 + 20 + 5 + 5 of GPUs and 1 more, 3 unused, 200 of calls, 30 no log has, 6 + 2 other, 7, -4, -1, 5 - 3 of timing
     assert amounts(page) == [
-        *("$11.00", "$20.00", "$5.00", "$5.00", "$3.00", "$200.00", "$8.00", "$7.00"),
-        *("\N{MINUS SIGN}$4.00", "\N{MINUS SIGN}$1.00", "$2.00", "$0.00", "$256.00", "$90.00"),
+        *("$11.00", "$20.00", "$5.00", "$5.00", "$3.00", "$200.00", "$30.00", "$8.00", "$7.00"),
+        *("\N{MINUS SIGN}$4.00", "\N{MINUS SIGN}$1.00", "$2.00", "$0.00", "$286.00", "$60.00"),
     ]
     assert "The month is complete: 1\N{EN DASH}31 August 2026." in page.words
     assert "Nothing in this month is provisional" in page.words
@@ -102,14 +103,14 @@ def test_the_month_adds_up_from_gpu_states_calls_and_bills(home):
 
 def test_what_the_parts_do_not_tell_is_named(home):
     change(home, "update core.fct_gpu_hours set loaded_idle_usd = 17 where loaded_idle_usd = 20")
-    assert amounts(page_of(home))[11] == "$3.00"
+    assert amounts(page_of(home))[12] == "$3.00"
 
 
 def test_gpu_time_billed_in_another_month_counts_where_it_was_used(home):
     change(home, "update core.fct_bill_lines set effective_cost_usd = 6, billed_cost_usd = 6 where line_id = 'late'")
     change(home, "insert into core.fct_gpu_line_days values ('cloud', 'late', '2026-09-01', 'gpu_usage', 5)")
     page = page_of(home)
-    assert amounts(page)[10:14] == ["$2.00", "$5.00", "$0.00", "$261.00"]
+    assert amounts(page)[11:15] == ["$2.00", "$5.00", "$0.00", "$291.00"]
     september = page_of(home, month=date(2026, 9, 1))
     # 8 of estimated GPU time less the 5 of it that August's bill has; the estimate is no invoice
     assert "GPU time of other months: billed" in september.words
@@ -181,13 +182,13 @@ def test_a_shown_query_runs_as_a_command(home, monkeypatch):
     result = CliRunner().invoke(cli, ["query", sql, "--format", "json"])
     assert result.exit_code == 0, result.output
     [total] = [row for row in json.loads(result.output) if row["part"] == "total"]
-    assert total["amount"] == 22790
+    assert total["amount"] == 25790
 
 
 def test_rupees_are_converted_at_each_days_rate_and_grouped_as_in_india(home):
     page = page_of(home, currency="INR")
-    # (42 + 5 - 4 + 100) x 80, (1 + 6 + 7 + 100) x 100, -1 x 50
-    assert amounts(page)[12] == "₹22,790.00"
+    # (42 + 5 - 4 + 100) x 80, (1 + 6 + 7 + 100 + 30) x 100, -1 x 50
+    assert amounts(page)[13] == "₹25,790.00"
     # percentiles of 80, 160 and 300
     assert page.shown("tasks", "p50_cost") == ["₹160.0"]
     # dollars are shown where a bill's check is in dollars, and the invoice in its own money
@@ -203,7 +204,11 @@ def test_a_day_without_a_rate_is_counted_in_dollars_and_in_no_figure(home):
     change(home, "delete from core.dim_fx_rates where rate_day = '2026-08-31'")
     page = page_of(home, currency="INR")
     assert amounts(page)[-1] == "₹11,390.00"
+    assert "Cost of August 2026 at least ₹11,390.00" in page.words
+    told = "part of GPU time, lines of bills, metered calls is of days without a rate to INR"
+    assert f"is not complete: {told}" in page.words
     assert "Not in the INR figures" in page.words
+    assert "GPU time and lines of bills are partly the same dollars: these amounts do not add up." in page.words
     # 1 + 6 + 7 + 90 of lines, 100 of calls, 1 of GPU time
     assert page.shown("unconverted", "amount_usd") == ["$1.00", "$104.00", "$100.00"]
     # tasks of the day are in neither side of a ratio: 6 / 4 x 80
@@ -250,6 +255,225 @@ def test_a_month_that_a_kind_of_data_has_not_finished_is_not_complete(home):
     change(home, "delete from capacity.idle_dollars_daily where usage_date > '2026-08-01'")
     page = page_of(home)
     assert "is not complete" in page.words
+
+
+INCOMPLETE = "August 2026 is not complete:"
+COMPLETE = "The month is complete: 1\N{EN DASH}31 August 2026"
+
+
+@pytest.mark.parametrize(("currency", "total"), [("USD", "$280.00"), ("INR", "₹25,190.00")])
+def test_bill_lines_without_a_dollar_rate_are_told_and_make_a_lower_bound(home, currency, total):
+    change(
+        home,
+        "update core.fct_bill_lines set billed_cost_usd = null, effective_cost_usd = null, billing_currency = 'INR', "
+        "billed_cost = 986895.9 where line_id = 'disk'",
+    )
+    page = page_of(home, currency=currency)
+    without = "without ₹9,86,895.90 on 1 bill line that has no exchange rate"
+    assert f"{INCOMPLETE} 1 bill line has no exchange rate." in page.words
+    assert COMPLETE not in page.words
+    assert f"Cost of August 2026 at least {total} invoices with tax, and metered model calls; {without}" in page.words
+    assert page.shown("missing", "amount") == ["₹9,86,895.90"]
+    assert page.shown("bill", "amount")[13] == total
+    # what is missing may be a credit: then the rest is no lower bound
+    change(home, "update core.fct_bill_lines set billed_cost = -1 where line_id = 'disk'")
+    assert f"Cost of August 2026 known: {total}" in page_of(home, currency=currency).words
+
+
+def test_calls_without_a_price_are_counted_but_for_tools_and_what_gpus_have(home):
+    assert INCOMPLETE not in page_of(home).words
+    change(
+        home,
+        "insert into core.fct_call_attempts values ('2026-08-09', 'unpriced', null, 1204, 'no_price_for_model'), "
+        "('2026-08-09', 'unpriced', null, 1, 'weight_missing'), ('2026-07-09', 'unpriced', null, 7, 'usage_missing')",
+    )
+    page = page_of(home)
+    assert f"{INCOMPLETE} 1,204 calls have no price." in page.words
+    assert "at least $286.00 invoices with tax, and metered model calls; without 1,204 calls that have no price" in (
+        page.words
+    )
+    # a month whose days are all there stays the one to show
+    assert page.headings[0][1].endswith("August 2026")
+
+
+def test_gpu_hours_without_a_rate_are_told_beside_the_lines_that_they_are_on(home):
+    for where in ("usage_date = '2026-08-31'", "is_provisional"):
+        change(
+            home,
+            "update core.fct_gpu_hours set effective_cost_usd = null, active_usd = null, loaded_idle_usd = null, "
+            f"unallocated_usd = null, unknown_usd = null, unused_commitment_usd = null where {where}",
+        )
+    change(home, "update core.fct_gpu_hours set usage_date = '2026-08-30' where is_provisional")
+    change(home, "update core.fct_bill_lines set billed_cost_usd = null, billed_cost = 1 where line_id = 'late'")
+    words = page_of(home).words
+    assert (
+        "without EUR 1.00 on 1 bill line that has no exchange rate; so 1 GPU-hour has no cost, which is on such lines; "
+        "without 1 estimated GPU-hour that has no exchange rate"
+    ) in words
+    assert "1 estimated GPU-hour has no cost, for want of an exchange rate" in words
+
+
+def test_where_nothing_is_priced_the_sections_stay_and_say_why(tmp_path):
+    calls = {"main.publication", "core.fct_call_attempts", "unit_economics.cost_per_task_daily"}
+    home = make_published(tmp_path / "home", only=calls)
+    change(
+        home,
+        "update core.fct_call_attempts set cost_usd = null, cost_basis = 'unpriced', "
+        "unpriced_reason = 'no_price_for_model'",
+    )
+    change(
+        home,
+        "update unit_economics.cost_per_task_daily set cost_usd = null, fully_priced_cost_usd = null, "
+        "fully_priced_tasks = 0, fully_loaded_cost_per_task_usd = null, known_outcome_cost_usd = null, "
+        "headline_cost_usd = null, headline_task_cost_usd = null",
+    )
+    page = page_of(home)
+    assert "Cost of August 2026 \N{EN DASH} No part of it is known: without 6 calls that have no price" in page.words
+    assert (2, "Where the money went") in page.headings and (2, "What a task costs") in page.headings
+    assert "no part of the month's cost is known" in page.words
+    assert set(page.shown("tasks", "cost")) <= {"\N{EN DASH}"}
+    assert "$0.00" not in page.words
+
+
+def test_tokens_that_no_log_has_are_a_part_of_the_cost_and_the_rest_stands_beside_it(home):
+    page = page_of(home)
+    invoices = 42 + 1 + 5 + 6 + 7 - 4 - 1 + 90
+    matched, calls, total = 60, 200, 286
+    assert invoices - matched + calls == total
+    assert "Tokens on bills that no log has $30.00" in page.words
+    assert "tokens on cloud bills that the metered calls have: compared and not added $60.00" in page.words
+    # logged, but without a price: the bill is all that knows
+    change(home, "update quality.bill_reconciliation_daily set priced_usd = null where model = 'claude'")
+    assert amounts(page_of(home))[6] == "$90.00"
+    # the 30 of one provider, for a month: its log is of another day of the month
+    change(
+        home,
+        "update quality.bill_reconciliation_daily set suspects = 'not_in_log, wide_charge_period' where model = 'nova'",
+    )
+    change(
+        home,
+        "insert into quality.bill_reconciliation_daily values "
+        "('2026-08-07', 'bedrock', 'cloud_bill', 'nova', 0, 29, 'not_billed, wide_charge_period', 0, 0)",
+    )
+    assert amounts(page_of(home))[6] == "$60.00"
+
+
+def test_tokens_under_a_commitment_leave_nothing_unexplained(home):
+    change(home, "delete from quality.bill_reconciliation_daily")
+    change(
+        home,
+        "update core.fct_bill_lines set billed_cost_usd = 0, is_under_commitment = true where line_id = 'tokens'",
+    )
+    assert amounts(page_of(home))[-3:] == ["$2.00", "$0.00", "$256.00"]
+
+
+def test_a_day_of_tokens_on_bills_of_two_months_is_shared(home):
+    change(
+        home,
+        "insert into core.fct_bill_lines select * replace (timestamp '2026-07-01' as billing_period_start, "
+        "30 as billed_cost_usd, 'mid-month' as line_id) from core.fct_bill_lines where line_id = 'tokens'",
+    )
+    with connect(home) as connection:
+        sql = page_of(home).queries["trend"].removeprefix('pertask query "').removesuffix('"')
+        rows = connection.execute(f"select bill_month, amount from ({sql}) where part = 'unlogged_tokens'").fetchall()
+    # 30 by 90 and 30
+    assert rows == [(date(2026, 7, 1), Decimal("7.5")), (date(2026, 8, 1), Decimal("22.5"))]
+
+
+def test_a_gap_of_three_days_makes_a_month_incomplete_and_a_shorter_one_is_told(home):
+    change(home, "delete from unit_economics.cost_per_task_daily where started_date in ('2026-08-08', '2026-08-09')")
+    assert f"{COMPLETE} (calls on 29 of 31 days)." in page_of(home).words
+    change(home, "delete from unit_economics.cost_per_task_daily where started_date = '2026-08-10'")
+    assert f"{INCOMPLETE} calls on 28 of 31 days." in page_of(home, month=date(2026, 8, 1)).words
+    change(home, "delete from capacity.idle_dollars_daily where usage_date between '2026-08-20' and '2026-08-31'")
+    assert "GPU time on 19 of 31 days" in page_of(home, month=date(2026, 8, 1)).words
+
+
+def test_an_account_that_had_a_bill_in_the_month_before_needs_one(home):
+    change(
+        home,
+        "insert into core.fct_bill_lines select * replace (billing_period_start - interval 1 month as "
+        "billing_period_start, billing_period_end - interval 1 month as billing_period_end, '0043' as "
+        "billing_account_id, 'before' || line_id as line_id) from core.fct_bill_lines where line_id = 'tax'",
+    )
+    assert f"{INCOMPLETE} no bill of cloud, account 0043, which has one of July 2026." in (
+        page_of(home, month=date(2026, 8, 1)).words
+    )
+
+
+def test_a_bill_of_tax_alone_tells_of_its_whole_period_up_to_its_delivery(home):
+    change(home, "delete from core.fct_bill_lines where line_id != 'tax'")
+    change(home, "update core.fct_bill_lines set usage_date = '2026-08-01'")
+    assert COMPLETE in page_of(home).words
+    change(home, "update core.fct_bill_lines set delivered_at = '2026-08-12 09:00'")
+    assert f"{INCOMPLETE} bills end on 12 August 2026." in page_of(home, month=date(2026, 8, 1)).words
+
+
+def test_a_row_of_a_day_after_the_newest_delivery_ends_no_month(home):
+    for mart, day in {
+        "capacity.idle_dollars_daily": "usage_date",
+        "unit_economics.cost_per_task_daily": "started_date",
+    }.items():
+        change(
+            home,
+            f"insert into {mart} select * replace (date '2031-01-01' as {day}) from {mart} where {day} = '2026-09-01'",
+        )
+    change(home, "update core.fct_bill_lines set billing_period_end = '2031-01-01', delivered_at = '2031-01-01'")
+    page = page_of(home)
+    assert page.headings[0][1].endswith("August 2026")
+    assert "calls end on 1 September 2026" in page_of(home, month=date(2026, 9, 1)).words
+    with pytest.raises(QueryError, match=r"Months with data: 2026-08, 2026-09\."):
+        write_report(home, month=date(2031, 1, 1))
+
+
+def test_teams_and_task_types_of_one_name_stay_apart(home):
+    change(home, "update core.dim_teams set display_name = 'Same'")
+    change(home, "insert into core.dim_task_types values ('other', 'Support ticket', 'ticket')")
+    change(
+        home,
+        "insert into core.fct_tasks values ('2026-08-01', 'other', 'task', 9, true); "
+        "insert into unit_economics.cost_per_task_daily values "
+        "('2026-08-01', 'other', 1, 1, 1, 9, 9, 9, 9, 9, 9, false)",
+    )
+    page = page_of(home)
+    idle = {row["name"]: row["amount"] for row in page.charts["idle"]["data"]["values"] if row["part"] == "at work"}
+    assert idle == {"Same (support)": 10, "Same (research)": 1}
+    tails = {row["task"]: row["p50"] for row in page.charts["tails"]["data"]["values"]}
+    assert tails == {"Support ticket (ticket)": 2, "Support ticket (other)": 9}
+    assert "Same (support)" in page.words and "All teams" in page.words
+
+
+def test_a_month_of_kinds_that_do_not_overlap_has_no_range_of_days(home):
+    change(
+        home,
+        "update unit_economics.cost_per_task_daily set started_date = '2026-07-25' where cost_usd = 0.5; "
+        "update capacity.idle_dollars_daily set usage_date = '2026-07-20' where team = 'research'; "
+        "insert into core.fct_call_attempts values ('2026-07-25', 'metered', 3, 1, null)",
+    )
+    trend = page_of(home, month=date(2026, 8, 1)).charts["trend"]["data"]["values"]
+    assert "Jul 2026, in part" in {row["month"] for row in trend}
+
+
+def test_parts_of_nothing_are_not_among_the_largest(tmp_path):
+    calls = {"main.publication", "core.fct_call_attempts", "unit_economics.cost_per_task_daily", "core.fct_gpu_hours"}
+    home = make_published(tmp_path / "home", only=calls)
+    change(
+        home,
+        "update core.fct_gpu_hours set active_usd = 0, loaded_idle_usd = 0, unallocated_usd = 0, unknown_usd = 0, "
+        "unused_commitment_usd = 0",
+    )
+    assert "The largest part is Model calls, metered, $200.00 . Cost of" in page_of(home).words
+
+
+def test_the_page_says_which_build_it_is_of(home):
+    assert build_of(home) is None
+    path = write_report(home)
+    assert build_of(home) == "20260903T020000-abc123"
+    change(home, "update main.publication set build_id = 'a \"quoted\" & <odd> build'")
+    write_report(home)
+    assert build_of(home) == 'a "quoted" & <odd> build'
+    path.write_text("<html>another page</html>")
+    assert build_of(home) is None
 
 
 def test_sampled_logs_are_told(home):
@@ -326,8 +550,8 @@ def test_charts_say_in_words_what_they_show(home):
     assert len(places) == 5
     for attributes in places:
         assert attributes["role"] == "img" and attributes["aria-labelledby"] in ids
-    change(home, "update unit_economics.cost_per_task_daily set started_date = '2026-07-20' where tasks = 0")
-    change(home, "insert into core.fct_call_attempts values ('2026-07-20', 'metered', 3, 1)")
+    change(home, "update unit_economics.cost_per_task_daily set started_date = '2026-07-20' where cost_usd = 0.5")
+    change(home, "insert into core.fct_call_attempts values ('2026-07-20', 'metered', 3, 1, null)")
     trend = page_of(home).charts["trend"]["data"]["values"]
     assert {row["month"] for row in trend} == {"Jul 2026, 20\N{EN DASH}20", "Aug 2026"}
 
@@ -373,7 +597,7 @@ def test_the_command_says_where_and_how_long(home, monkeypatch):
     assert result.exit_code == 0, result.output
     path = home.published / "report" / "index.html"
     assert re.fullmatch(rf"wrote {re.escape(str(path))} in \d+\.\d s\n", result.output)
-    assert "₹22,790.00" in path.read_text()
+    assert "₹25,790.00" in path.read_text()
     assert CliRunner().invoke(cli, ["report", "--currency", "usd", "--month", "2026-09"]).exit_code == 0
     assert "$17.00" in path.read_text()
     assert CliRunner().invoke(cli, ["report", "--month", "9/2026"]).exit_code == 2

@@ -55,7 +55,7 @@ def test_costs_of_one_thing_have_four_figures(amount, text):
         (1, "100.0%"),
         (0.99999, "> 99.9%"),
         (0.00001, "< 0.1%"),
-        (-0.00001, f"> {MINUS}0.1%"),
+        (-0.00001, f"{MINUS}0.0%"),
         (-0.024, f"{MINUS}2.4%"),
         (0, "0.0%"),
     ],
