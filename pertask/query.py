@@ -37,6 +37,19 @@ _NUMERIC = ("DECIMAL", "DOUBLE", "FLOAT", "HUGEINT", "UHUGEINT", "BIGINT", "UBIG
 _NUMERIC += ("SMALLINT", "USMALLINT", "TINYINT", "UTINYINT")
 
 
+def require_publication(home: Home) -> None:
+    """Refuse where nothing is published.
+
+    Raises:
+        QueryError: it says what to do.
+    """
+    if not home.published_file.exists():
+        raise QueryError(
+            f"{home.published_file}: nothing is published yet. Run `pertask run`, or set PERTASK_HOME to the home that "
+            "you mean."
+        )
+
+
 def connect(home: Home) -> duckdb.DuckDBPyConnection:
     """A connection that reads the published file and can touch nothing else; times are in UTC.
 
@@ -45,11 +58,7 @@ def connect(home: Home) -> duckdb.DuckDBPyConnection:
     """
     import duckdb
 
-    if not home.published_file.exists():
-        raise QueryError(
-            f"{home.published_file}: nothing is published yet. Run `pertask run`, or set PERTASK_HOME to the home that "
-            "you mean."
-        )
+    require_publication(home)
     try:
         connection = duckdb.connect(
             str(home.published_file),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pertask.errors import QueryError, did_you_mean
 from pertask.home import Home
+from pertask.query import require_publication
 from publish.publication import literal, quoted_name
 
 if TYPE_CHECKING:
@@ -110,11 +111,7 @@ def open_published(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     import duckdb
 
-    if not home.published_file.exists():
-        raise QueryError(
-            f"{home.published_file}: nothing is published yet. Run `pertask run`, or set PERTASK_HOME to the home that "
-            "you mean."
-        )
+    require_publication(home)
     with contextlib.closing(duckdb.connect()) as connection:
         spill = Path(tempfile.gettempdir()) / f"pertask-export-{os.getpid()}"
         connection.execute("set autoinstall_known_extensions = false")
