@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -19,7 +21,11 @@ from ingest.lake import Lake
 from orchestration.definitions import graph
 from orchestration.lib import builds
 from orchestration.lib.instance import open_instance
+from orchestration.lib.outcome import outcome_of
+from orchestration.lib.progress import PROGRESS
+from pertask.checks import CheckResult, check_marts
 from pertask.home import Home
+from publish.publication import read_publication
 from tests.python.homes import SmallHome
 
 REPOSITORY = Path(__file__).parents[3]
@@ -147,6 +153,40 @@ def test_the_weekly_run_tests_every_date_and_passes(published: SmallHome, monkey
     )
     assert done.success, builds.audit(home).failures
     assert builds.last_build_id(home) == builds.prepared(home).build_id
+
+
+def test_marts_that_a_gate_blocks_are_neither_published_nor_forgotten(published: SmallHome, monkeypatch) -> None:
+    home = Home(published.folder)
+    for name, value in builds.environment(home).items():
+        monkeypatch.setenv(name, value)
+    before, standing = home.published_file.read_bytes(), builds.last_build_id(home)
+    # as after dbt: everything built and tested, the marts not looked at
+    build = builds.prepare(home, dates=(date(2026, 8, 19), date(2026, 8, 19)))
+    builds.mark_tested(home)
+
+    def publish() -> dg.ExecuteInProcessResult:
+        job = graph(home).resolve_job_def("run_publish")
+        return job.execute_in_process(instance=open_instance(home), raise_on_error=False)
+
+    def block(home: Home, config: object) -> list[CheckResult]:
+        results = check_marts(home, config)
+        return [replace(results[0], passed=False, severity="error", message="half of it is gone"), *results[1:]]
+
+    PROGRESS.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestration.defs.checks.checks.check_marts", block)
+        done = publish()
+    assert not done.success
+    assert outcome_of(home, done.all_events).failed_checks[0].message == "half of it is gone"
+    assert home.published_file.read_bytes() == before
+    assert builds.last_build_id(home) == standing
+    with pytest.raises(builds.BuildError, match="did not succeed"):
+        builds.check_finished(home)
+
+    PROGRESS.clear()
+    assert publish().success
+    assert builds.last_build_id(home) == build.build_id
+    assert read_publication(home.published_file).build_id == build.build_id
 
 
 def test_a_build_stands_where_what_dbt_said_of_it_is_gone(published: SmallHome) -> None:
