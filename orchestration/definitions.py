@@ -37,7 +37,7 @@ def graph(home: Home) -> dg.Definitions:
     warehouse = warehouse_assets(home, manifest)
     days = days_asset(home)
     publication = publication_asset(home, manifest, config)
-    pages = page_assets(home, config)
+    pages = page_assets(home, manifest, config)
     freshness = freshness_checks(home, config)
     gates = [batch_checks(home, config, manifest), mart_checks(home, config, manifest)]
     steps = {

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from orchestration.lib.builds import PROJECT, environment, manifest
 from pertask.home import Home
 from publish.publication import PublishError
 
@@ -30,18 +30,22 @@ _OF_THE_MACHINE = {"root_path", "build_path", "compiled_path", "compiled_code", 
 _OF_THE_RUN = {"env": {}, "user_id": None, "invocation_id": None, "send_anonymous_usage_stats": False}
 
 
-def write_docs(home: Home) -> Path:
+def write_docs(home: Home, project: Path, manifest: Path, environment: Mapping[str, str]) -> Path:
     """Write published/docs/index.html, which replaces the last one whole; returns its path.
 
     A page of the same models is left as it is.
 
+    Args:
+        home: the home whose publication is documented.
+        project: the folder of the dbt project.
+        manifest: dbt's manifest of it.
+        environment: the variables with which dbt runs for the home.
+
     Raises:
         PublishError: nothing is published yet, dbt refuses, or the disk does; the last page stays.
-        BuildError: the project does not parse.
-        ConfigError: pertask.yml has errors.
     """
     page = home.published / "docs" / "index.html"
-    mark = f"<!-- {_digest()} -->".encode("ascii")
+    mark = f"<!-- {_digest(project)} -->".encode("ascii")
     if _ends_with(page, mark):
         return page
     if not home.published_file.exists():
@@ -50,7 +54,7 @@ def write_docs(home: Home) -> Path:
     try:
         home.spill.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="docs-", dir=home.spill) as folder:
-            made = _generate(home, Path(folder))
+            made = _generate(project, manifest, environment, Path(folder))
             page.parent.mkdir(parents=True, exist_ok=True)
             for leftover in page.parent.glob(f".{page.name}-*"):
                 leftover.unlink(missing_ok=True)
@@ -63,11 +67,11 @@ def write_docs(home: Home) -> Path:
     return page
 
 
-def _digest() -> str:
+def _digest(project: Path) -> str:
     """Hash of all that the page is made from: the project's files, dbt's version and this module."""
     digest = hashlib.sha256(version("dbt-core").encode())
-    for path in (Path(__file__), *(path for pattern in _SHOWN for path in sorted(PROJECT.glob(pattern)))):
-        digest.update(os.path.relpath(path, PROJECT).encode() + b"\0" + path.read_bytes())
+    for path in (Path(__file__), *(path for pattern in _SHOWN for path in sorted(project.glob(pattern)))):
+        digest.update(os.path.relpath(path, project).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -80,9 +84,9 @@ def _ends_with(path: Path, mark: bytes) -> bool:
         return False
 
 
-def _generate(home: Home, folder: Path) -> Path:
+def _generate(project: Path, manifest: Path, environment: Mapping[str, str], folder: Path) -> Path:
     """Have dbt make the page in a folder of its own; it puts the manifest that it finds there into the page."""
-    shown = _without_the_machine(json.loads(manifest(home).read_bytes()))
+    shown = _without_the_machine(json.loads(manifest.read_bytes()))
     (folder / "manifest.json").write_text(json.dumps(shown), encoding="utf-8")
     # dbt copies some variables of its own into what it writes.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DBT_")}
@@ -93,8 +97,8 @@ def _generate(home: Home, folder: Path) -> Path:
             str(Path(sys.executable).with_name("dbt")),
             *("--quiet", "--no-use-colors", "docs", "generate", "--static", "--no-compile"),
         ],
-        cwd=PROJECT,
-        env={**inherited, **environment(home), **paths},
+        cwd=project,
+        env={**inherited, **environment, **paths},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -50,7 +50,7 @@ def publication_asset(home: Home, manifest_path: Path, config: Config) -> dg.Ass
     return publication
 
 
-def page_assets(home: Home, config: Config) -> list[dg.AssetsDefinition]:
+def page_assets(home: Home, manifest_path: Path, config: Config) -> list[dg.AssetsDefinition]:
     """The pages that come with a publication: the report, and the data dictionary where the models changed."""
 
     def report() -> Path:
@@ -61,7 +61,7 @@ def page_assets(home: Home, config: Config) -> list[dg.AssetsDefinition]:
     def dictionary() -> Path:
         from publish.data_dictionary import write_docs
 
-        return write_docs(home)
+        return write_docs(home, builds.PROJECT, manifest_path, builds.environment(home))
 
     return [
         _page(REPORT_KEY, "The page for finance leads.", report, "pertask report"),

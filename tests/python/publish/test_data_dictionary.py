@@ -44,6 +44,10 @@ def make_home(root: Path) -> Home:
     return home
 
 
+def make_page(home: Home) -> Path:
+    return write_docs(home, builds.PROJECT, builds.manifest(home), builds.environment(home))
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return make_home(tmp_path_factory.mktemp("dictionary") / "home-of-acme")
@@ -58,7 +62,7 @@ def page(home: Home) -> str:
         patch.setenv("GATEWAY_API_KEY", CANARY)
         held.enter_context(duckdb.connect(str(home.warehouse_file)))
         held.enter_context(duckdb.connect(str(home.published_file), read_only=True))
-        path = write_docs(home)
+        path = make_page(home)
     assert path == home.published / "docs" / "index.html"
     return path.read_text(encoding="utf-8")
 
@@ -104,10 +108,10 @@ def test_the_page_tells_nothing_of_the_place_where_it_was_made(page: str, home: 
 def test_a_page_of_the_same_models_stays(page: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     path = home.published / "docs" / "index.html"
     before = path.stat()
-    write_docs(home)
+    make_page(home)
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
-    monkeypatch.setattr(data_dictionary, "_digest", lambda: "other models")
-    write_docs(home)
+    monkeypatch.setattr(data_dictionary, "_digest", lambda project: "other models")
+    make_page(home)
     assert path.stat().st_ino != before.st_ino
     assert path.read_text(encoding="utf-8").endswith("<!-- other models -->")
     assert [found.name for found in path.parent.iterdir()] == ["index.html"]
@@ -125,19 +129,18 @@ def test_a_page_of_the_same_models_stays(page: str, home: Home, monkeypatch: pyt
     ids=["edited model", "new metric", "moved model", "seed gone"],
 )
 def test_what_the_page_shows_decides_whether_it_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, change: Callable[[Path], object]
+    tmp_path: Path, path: str, change: Callable[[Path], object]
 ) -> None:
     for folder in ("models/marts", "models/semantic", "seeds"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "models" / "marts" / "one.sql").write_text("select 1", encoding="utf-8")
     (tmp_path / "seeds" / "book.yml").write_text("seeds: []", encoding="utf-8")
     (tmp_path / "seeds" / "book.csv").write_text("model", encoding="utf-8")
-    monkeypatch.setattr(data_dictionary, "PROJECT", tmp_path)
-    before = data_dictionary._digest()
+    before = data_dictionary._digest(tmp_path)
     (tmp_path / "seeds" / "book.csv").write_text("model\nanother row", encoding="utf-8")
-    assert data_dictionary._digest() == before
+    assert data_dictionary._digest(tmp_path) == before
     change(tmp_path / path)
-    assert data_dictionary._digest() != before
+    assert data_dictionary._digest(tmp_path) != before
 
 
 def test_a_page_that_cannot_be_made_leaves_the_last_one(
@@ -145,16 +148,16 @@ def test_a_page_that_cannot_be_made_leaves_the_last_one(
 ) -> None:
     path = home.published / "docs" / "index.html"
     before = path.read_bytes()
-    monkeypatch.setattr(data_dictionary, "_digest", lambda: "newer models")
+    monkeypatch.setattr(data_dictionary, "_digest", lambda project: "newer models")
     # dbt finds no profile there
     monkeypatch.setattr(data_dictionary, "_PROFILES", tmp_path)
     with pytest.raises(PublishError, match="dbt could not document the models"):
-        write_docs(home)
+        make_page(home)
     assert path.read_bytes() == before
     assert list(home.spill.iterdir()) == []
 
 
 def test_without_a_publication_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(PublishError, match=r"nothing is published yet\. Run `pertask run` first\."):
-        write_docs(Home(tmp_path))
+        write_docs(Home(tmp_path), builds.PROJECT, tmp_path / "manifest.json", {})
     assert list(tmp_path.iterdir()) == []
