@@ -106,6 +106,24 @@ class Batch:
         """Format, format version and options hash: the same content read another way is another recipe."""
         return (self.format, self.format_version, self.options_hash)
 
+    @property
+    def came_at(self) -> datetime:
+        """When it was delivered; a time that a vendor or an option puts into the future cannot be."""
+        return min(self.delivered_at, self.committed_at)
+
+    @property
+    def newest_date(self) -> date | None:
+        """The latest UTC date that its rows overlap; None for what is undated.
+
+        What begins after the delivery is left out: it is a mistake, such as a clock that was wrong.
+        """
+        days = [
+            part.max_date
+            for part in self.parts
+            if part.min_date and part.max_date and part.min_date <= self.came_at.date()
+        ]
+        return max(days, default=None)
+
 
 @dataclass(frozen=True)
 class Attempt:

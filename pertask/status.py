@@ -116,9 +116,9 @@ def _print_sources(console: Console, batches: list[Batch], undelivered: list[str
     newest: dict[str, date] = {}
     for batch in batches:
         delivered[batch.source] = max(batch.delivered_at, delivered.get(batch.source, batch.delivered_at))
-        for day in (count.max_date for count in batch.counts.values()):
-            if day:
-                newest[batch.source] = max(day, newest.get(batch.source, day))
+        day = batch.newest_date
+        if day:
+            newest[batch.source] = max(day, newest.get(batch.source, day))
     today = datetime.now(UTC).date()
     # The line of a bill for a whole month ends in the future while the month runs.
     rows = [

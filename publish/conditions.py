@@ -295,7 +295,7 @@ def _silence(own: Sequence[Batch], now: datetime, allowed: timedelta) -> str:
     """How a source has been silent for too long; empty when it has not."""
     if not own:
         return "it has delivered nothing yet"
-    delivered_at = max(_delivered_at(batch) for batch in own)
+    delivered_at = max(batch.came_at for batch in own)
     if now - delivered_at > allowed:
         return f"its last delivery is of {_moment(delivered_at)}, {_hours(now - delivered_at)} ago"
     event_times = [moment for batch in own if (moment := _newest_event_at(batch))]
@@ -304,20 +304,15 @@ def _silence(own: Sequence[Batch], now: datetime, allowed: timedelta) -> str:
     return ""
 
 
-def _delivered_at(batch: Batch) -> datetime:
-    """When it was delivered; a time that a vendor or an option puts into the future cannot be."""
-    return min(batch.delivered_at, batch.committed_at)
-
-
 def _newest_event_at(batch: Batch) -> datetime | None:
     """The latest time that its rows can speak of; None for what is undated. The ledger knows days, so a day's end.
 
     A delivery tells nothing of what comes after it, even where it holds a bill's line of a month that still runs.
     """
-    days = [count.max_date for count in batch.counts.values() if count.max_date]
-    if not days:
+    newest = batch.newest_date
+    if newest is None:
         return None
-    return min(datetime.combine(max(days) + timedelta(days=1), time(), UTC), _delivered_at(batch))
+    return min(datetime.combine(newest + timedelta(days=1), time(), UTC), batch.came_at)
 
 
 def _idle_dollars(

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ingest.lake import Batch, Counts
+from ingest.lake import Batch, Counts, Part
 from ingest.runner import BatchResult, IngestRequest, ingest
 from pertask import query, status
 from pertask.config import Alerts, Config, load_config
@@ -69,10 +69,20 @@ def publish(home: Home, *, hours: str = "", idle: str = "", published_at: str = 
 
 
 def batch(
-    delivered: datetime, newest: date | None, *, source: str = "bill", committed: datetime | None = None
+    delivered: datetime,
+    newest: date | None,
+    *,
+    source: str = "bill",
+    committed: datetime | None = None,
+    stray: date | None = None,
 ) -> Batch:
-    counts = {"bill_lines": Counts(1, 1, max_date=newest), "gpu_events": Counts(1, 1)}
-    return Batch("x", "y", source, "focus", 1, "", delivered, committed or delivered, (), (), counts)
+    parts = [Part("gpu_events", "gpu_events/x.parquet", 1)]
+    if newest:
+        parts.append(Part("bill_lines", "bill_lines/x.parquet", 1, None, newest.replace(day=1), newest))
+    if stray:
+        parts.append(Part("llm_calls", "llm_calls/x.parquet", 1, stray, stray, stray))
+    counts = {"bill_lines": Counts(1, 1), "gpu_events": Counts(1, 1)}
+    return Batch("x", "y", source, "focus", 1, "", delivered, committed or delivered, (), tuple(parts), counts)
 
 
 @pytest.fixture
@@ -178,6 +188,11 @@ def test_a_run_without_new_rows_does_not_end_a_quarantine(tmp_path):
         # the exporter runs, but its source does not
         ([batch(NOW, date(2026, 9, 7))], "it delivers, but nothing newer than 2026-09-08 00:00 UTC, 54 hours ago"),
         ([batch(NOW, date(2026, 9, 8))], None),
+        # a row of a clock that is wrong is no news
+        (
+            [batch(NOW, date(2026, 9, 7), stray=date(2031, 2, 3))],
+            "it delivers, but nothing newer than 2026-09-08 00:00 UTC, 54 hours ago",
+        ),
         # a late delivery of an old day is no news of the newest
         ([batch(NOW, date(2026, 9, 1)), batch(NOW - timedelta(hours=30), date(2026, 9, 8))], None),
         # a line of a bill that ends with the month
