@@ -115,12 +115,12 @@ class Batch:
     def newest_date(self) -> date | None:
         """The latest UTC date that its rows overlap; None for what is undated.
 
-        What begins after the delivery is left out: it is a mistake, such as a clock that was wrong.
+        What begins after it came in is left out: it is a mistake, such as a clock that was wrong.
         """
         days = [
             part.max_date
             for part in self.parts
-            if part.min_date and part.max_date and part.min_date <= self.came_at.date()
+            if part.min_date and part.max_date and part.min_date <= self.committed_at.date()
         ]
         return max(days, default=None)
 
