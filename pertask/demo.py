@@ -60,6 +60,7 @@ def report_findings(home: Home, screen: Screen) -> None:
         "pertask dev",
     ):
         console.print(Text(f"  {line}"))
+    console.print(Text(f"The month on a page, in a browser: {home.published / 'report' / 'index.html'}"))
 
 
 def dollars(value: Any) -> str:
