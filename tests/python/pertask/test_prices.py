@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -81,7 +81,8 @@ def test_a_list_is_brought_in_and_counted(home, table):
 def test_without_a_time_the_list_is_as_old_as_its_file(home, table):
     assert call("prices", "import", table).exit_code == 0
     [batch] = Lake(home.lake).batches().values()
-    assert batch.delivered_at == datetime.fromtimestamp(int(table.stat().st_mtime), UTC)
+    file_time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=table.stat().st_mtime_ns // 1000)
+    assert batch.delivered_at == file_time
 
 
 def test_a_file_that_is_no_list_of_prices(home, tmp_path):
