@@ -13,25 +13,22 @@ def schedules(
     job: dg.JobDefinition | dg.UnresolvedAssetJobDefinition, schedule: Schedule
 ) -> list[dg.ScheduleDefinition]:
     """Every night after midnight UTC what changed; on Sundays besides that the open billing periods, all tested."""
+    common = {"job": job, "execution_timezone": "UTC", "default_status": dg.DefaultScheduleStatus.RUNNING}
 
     @dg.schedule(
         name="daily",
-        job=job,
         cron_schedule=schedule.cron("1-6"),
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Ingest, build what changed, check, publish.",
+        **common,
     )
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest(run_key=f"{_moment(context):%Y-%m-%d}")
 
     @dg.schedule(
         name="weekly",
-        job=job,
         cron_schedule=schedule.cron("0"),
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
         description="As daily, and recompute the months whose bill may still change, and test every date.",
+        **common,
     )
     def weekly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         moment = _moment(context)

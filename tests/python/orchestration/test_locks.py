@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.lib.instance import bury, bury_the_dead
+from orchestration.lib.instance import bury, bury_the_dead, prepare_dagster
 from orchestration.lib.locks import HomeInUse, hold, sign
 from orchestration.lib.outcome import remember
 from pertask.home import Home
@@ -162,3 +162,13 @@ def test_a_run_that_told_its_end_may_note_it(tmp_path: Path) -> None:
         later.join()
         assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.SUCCESS
         assert not instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+
+
+def test_a_run_starts_also_where_its_place_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+    prepare_dagster(home)
+    monkeypatch.setenv("DAGSTER_HOME", str(home.dagster))
+    with dg.DagsterInstance.get() as instance:
+        config = instance.get_concurrency_config()
+        assert not config.run_queue_config.should_block_op_concurrency_limited_runs
+        assert config.pool_config.default_pool_limit == 1

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
+import dagster as dg
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from orchestration.defs.run.resources import writer_resource
+from orchestration.lib import builds
 from orchestration.lib.outcome import conclude, outcome_of, was_remembered
 from orchestration.lib.progress import PROGRESS
+from orchestration.lib.runs import execute
 from pertask.checks import CheckResult
 from pertask.config import Config
 from pertask.home import Home
@@ -115,3 +121,30 @@ def test_a_damaged_note_of_the_last_run_is_no_obstacle(home: Home) -> None:
     PROGRESS.is_unchanged = True
     assert outcome_of(home, []).warnings == ()
     assert not was_remembered(home, "first")
+
+
+def test_a_disk_that_is_full_for_the_history_of_runs_is_said_and_kept(tmp_path: Path, monkeypatch) -> None:
+    home = Home(tmp_path)
+
+    def refuse(home: Home) -> None:
+        raise OperationalError("insert", {}, sqlite3.OperationalError("database or disk is full"))
+
+    monkeypatch.setattr("orchestration.lib.instance.open_instance", refuse)
+    with monkeypatch.context() as patch:
+        for name, value in builds.environment(home).items():
+            patch.setenv(name, value)
+        outcome = execute(home, ("publish",))
+    assert not outcome.succeeded
+    assert "cannot be written (database or disk is full). Is the disk full?" in outcome.message
+    assert json.loads(home.last_run_file.read_bytes())["message"] == outcome.message
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED])
+def test_a_run_that_somebody_cancelled_is_no_success(home: Home, status: dg.DagsterRunStatus) -> None:
+    run = SimpleNamespace(run_id="a-run", status=dg.DagsterRunStatus.STARTED)
+    instance = SimpleNamespace(all_logs=lambda *_, **__: [], get_run_by_id=lambda run_id: run)
+    generator = writer_resource(home, Config()).resource_fn(SimpleNamespace(run=run, instance=instance))
+    next(generator)
+    run.status = status
+    generator.close()
+    assert json.loads(home.last_run_file.read_bytes())["message"] == "somebody has cancelled the run"

@@ -164,3 +164,15 @@ def test_a_reader_of_the_publication_holds_nothing_up(tmp_path: Path) -> None:
     publish(home)
     with duckdb.connect(str(home.published_file), read_only=True):
         assert published_tables(home)["published_totals"].num_rows == 9
+
+
+def test_a_publication_that_is_damaged_within_stops_no_build(tmp_path: Path) -> None:
+    home = make_warehouse(tmp_path)
+    publish(home)
+    whole = home.published_file.read_bytes()
+    # three headers, and then blocks of 256 KiB, each with its checksum
+    for start in range(3 * 4096, len(whole), 256 << 10):
+        damaged = bytearray(whole)
+        damaged[start + 100 : start + 200] = b"\xff" * 100
+        home.published_file.write_bytes(damaged)
+        assert {name: table.schema for name, table in published_tables(home).items()} == SCHEMAS

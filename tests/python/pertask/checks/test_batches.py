@@ -328,6 +328,14 @@ def test_lost_profiles_are_counted_again(known):
     assert first["llm_calls"].height > 0
 
 
+def test_a_profile_that_was_cut_off_is_counted_again(known):
+    first = refresh(known.home)
+    path = known.home.warehouse / "checks" / "profiles" / "llm_calls.parquet"
+    for content in (b"", path.read_bytes()[:-40]):
+        path.write_bytes(content)
+        assert refresh(known.home)["llm_calls"].equals(first["llm_calls"])
+
+
 def test_only_new_days_are_counted(known):
     known.add_day("llm_calls", "llm_calls", even_day("llm_calls"))
     known.bring()
