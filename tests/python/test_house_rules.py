@@ -106,7 +106,8 @@ ONE_ENGINE_ONLY = {
     r"\bas\s+(?:varchar|text|int|hugeint|float|real)\b": "string, bigint, double, or whole_number",
     r"\*\s*(?:exclude|replace)\b": "explicit columns",
     r"\bby\s+name\b": "explicit columns",
-    r"\bignore\s+nulls\s*\)": "ignore nulls behind the call",
+    r"\bignore\s+nulls\b": "a dispatch macro (within the call on one engine, behind it on the other)",
+    r"\b\w+_(?:date|day) - (?:\w+\.)?\w+_(?:date|day)\b": "days_between (an interval on one engine)",
     r"\bdistinct\s+on\b": "row_number",
 }
 """What only DuckDB knows, or what DuckDB and Spark answer differently, and what to write instead."""
@@ -226,6 +227,8 @@ def dispatch_macros_are_compared_on_both_engines(project: Project) -> Iterator[s
             "cast(model as varchar)",
             "* exclude (model)",
             "first_value(model ignore nulls) over (partition by team)",
+            "last_value(model) ignore nulls over (partition by team)",
+            "ended_date - calls.started_date",
         )
     ),
     with_sql("select day from generate_series(1, 2) as days (day)"),
