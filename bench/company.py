@@ -40,7 +40,7 @@ CHAINS = (1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9, 12)
 """Calls of the tasks that follow each other, again and again; their kinds are below."""
 _KIND_OF_LENGTH = {1: 1, 2: 2, 3: 3, 4: 3, 5: 3, 6: 4, 7: 4, 8: 4, 9: 5, 12: 5}
 _EVEN_NIGHT, _ODD_NIGHT = 7, 8
-"""The places in ``CHAINS`` of the tasks that last over the night after an even or an odd day, in one round of 50."""
+"""The places in ``CHAINS`` of the tasks that last over the night after an even or an odd day, in one round of 20."""
 
 MODELS = (
     # provider, model, share of the metered calls up to here (of 100), input and output USD per million tokens
@@ -242,9 +242,9 @@ def _calls(company: Company, day: date, *, is_last: bool) -> str:
         chained as (
             select
                 *,
-                round % 50 = 0 and place = {evening} as is_evening,
-                round % 50 = 0 and place = {morning} as is_morning,
-                ({number} - (round % 50 = 0 and place = {morning})::integer) * 10000000::bigint
+                round % 20 = 0 and place = {evening} as is_evening,
+                round % 20 = 0 and place = {morning} as is_morning,
+                ({number} - (round % 20 = 0 and place = {morning})::integer) * 10000000::bigint
                     + round * {len(CHAINS)} + place as task_number,
                 {_listed(kinds)}[length] as kind,
                 draw(call_number, 'fault') < case when position = length then 0.012 else 0.074 end as is_faulty,
@@ -311,7 +311,7 @@ def _calls(company: Company, day: date, *, is_last: bool) -> str:
                 *,
                 timestamp '{day}' + to_milliseconds(passed::bigint + case
                     when is_morning then 1000000 * draw(task_number, 'start')
-                    when is_evening then greatest(86399000 - chain_lasts - 600000 * draw(task_number, 'start'), 0)
+                    when is_evening then greatest(86399000 - chain_lasts - 40000 * draw(task_number, 'start'), 0)
                     when draw(task_number, 'office hours') < 0.25
                         then (86399000 - chain_lasts) * draw(task_number, 'start')
                     else 3600000 * (6.5 + 13 * (
