@@ -50,9 +50,9 @@ READING = """\
 - **The whole path** is from the landing files to the four marts: for pertask `pertask ingest` and that `dbt run`. Each
   baseline's answer is compared with pertask's: keys and counts are the same, money and seconds to a millionth; one that
   differs has no time here.
-- **A day's build** is the morning after one more day of {calls_a_day:,} calls: its files and the bill of the month so
-  far. Days that share a task with it, or a call over midnight, are recomputed too. Every history ends on the same day,
-  so both build the same day. Ingest, build and publication are apart.
+- **A day's build** is the morning after one more day of calls: its files and the bill of the month so far. Days that
+  share a task with it, or a call over midnight, are recomputed too. Every history ends on the same day, so both build
+  the same days. Ingest, build and publication are apart; medians of three mornings.
 - **Queries** are {queries} questions on the published file: the four marts, and breakdowns of the attempts, tasks and
   GPU-hours by day. Cold is a new connection after the system forgot the file; then each runs five times.
 - `bench/formats.py` times each log format against a bare copy, `bench/gpus.py` sharing GPU time out against SQL by
@@ -106,7 +106,7 @@ def machine() -> dict[str, str]:
     server = shutil.which("postgres") or next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), None)
     if server:
         said = subprocess.run([str(server), "--version"], capture_output=True, text=True, check=False).stdout
-        found["PostgreSQL"] = said.split()[-1] if said else "?"
+        found["PostgreSQL"] = said.split()[2] if said else "?"
     return found
 
 
@@ -114,7 +114,6 @@ def write(results: Results, path: Path) -> None:
     """Write the page from all that is known."""
     histories = results.of("incremental")
     queries = next((len(figures["queries"]) for figures in results.of("queries").values()), 0)
-    days = next((figures["calls_a_day"] for figures in histories.values()), 0)
     blocks = [
         INTRODUCTION.format(days=30),
         _where(results),
@@ -131,7 +130,7 @@ def write(results: Results, path: Path) -> None:
         "## Slowest models and queries\n",
         _table(("model", "calls", "seconds"), _slowest_models(results)),
         _table(("query", "calls", "cold", "warm"), _slowest_queries(results)),
-        READING.format(calls_a_day=days, queries=queries),
+        READING.format(queries=queries),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(block for block in blocks if block), encoding="utf-8")
