@@ -120,7 +120,7 @@ def generate(home: Path, *, calls: int, days: int, first: date = FIRST_DAY) -> N
     for name, text in MAPPINGS.items():
         _write(home / "mappings" / f"{name}.yml", text)
     last = first + timedelta(days - 1)
-    with _connect(company) as connection:
+    with _connect(home, company) as connection:
         for day in _days(first, last):
             _write_day(connection, home, company, day, is_last=day == last)
         _write_windows(connection, home / "landing/windows/windows.csv", first, last)
@@ -138,7 +138,7 @@ def add_day(home: Path, company: Company, day: date, *, first: date = FIRST_DAY)
         day: the day after its last one.
         first: the home's first day.
     """
-    with _connect(company) as connection:
+    with _connect(home, company) as connection:
         _write_day(connection, home, company, day, is_last=True)
         _write_windows(connection, home / f"landing/windows/{day}.csv", day, day)
         _write_bill(connection, home, day.replace(day=1), first, day)
@@ -158,13 +158,14 @@ def _owners() -> str:
     return f"match_on,match_value,team,service,valid_from,valid_to\n{rows}"
 
 
-def _connect(company: Company) -> duckdb.DuckDBPyConnection:
+def _connect(home: Path, company: Company) -> duckdb.DuckDBPyConnection:
     """A database in memory with the company's machines and what the queries draw with."""
     import duckdb
 
-    connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT})
+    connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(home / "spill")})
     teams = ", ".join(f"'{team}'" for team in TEAMS)
     connection.execute(f"""
+        set enable_progress_bar = false;
         -- a number from 0 to below 1 that belongs to a key and a purpose
         -- (hashed twice: the hashes of one key and two purposes differ by what the purposes differ)
         create macro draw(key, purpose) as (hash(hash(key, purpose)) >> 11) / 9007199254740992.0;

@@ -73,6 +73,7 @@ def copy(landing: Path, out: Path) -> None:
     """The gateway's log to Parquet, as DuckDB reads it."""
     import duckdb
 
+    duckdb.execute("set enable_progress_bar = false")
     duckdb.execute(f"copy (select * from read_json('{landing}/gateway/*.jsonl')) to '{out}' (format parquet)")
 
 
