@@ -25,6 +25,7 @@ from measuring import CommandFailed, Usage, measure
 ROOT = Path(__file__).resolve().parents[1]
 BENCH = Path(__file__).parent
 FOUR_MARTS = ("cost_per_task_daily", "retry_overhead_daily", "gpu_utilisation_hourly", "idle_dollars_daily")
+SOURCES = ("gateway", "outcomes", "bill", "telemetry", "windows", "links")
 START_UP_ROUNDS = 5
 BYTES_A_CALL_OF_A_BUILD = 1200
 """Disk that warehouse, spill and publication take, generously; the log is deleted before a build that lacks it."""
@@ -100,20 +101,27 @@ class Site:
         (self.folder / "stages").mkdir(parents=True, exist_ok=True)
         (self.folder / "stages" / stage).touch()
 
+    def forget(self, stage: str) -> None:
+        """Note that the home has not come as far as a stage."""
+        (self.folder / "stages" / stage).unlink(missing_ok=True)
+
+    def has_log(self) -> bool:
+        """Whether the gateway's log is there; it may have been deleted to make room."""
+        return (self.home / "landing" / "gateway").exists()
+
     def back_to(self, stage: str) -> None:
         """Bring the home to a stage and delete what later ones made."""
         self.reach(stage)
         for later in _STAGES[_STAGES.index(stage) + 1 :]:
-            (self.folder / "stages" / later).unlink(missing_ok=True)
+            self.forget(later)
             shutil.rmtree(self.home / {"publication": "published"}.get(later, later), ignore_errors=True)
 
     def make_room(self) -> None:
         """Delete the gateway's log before a build that the disk could not hold beside it."""
-        log = self.home / "landing" / "gateway"
         free = shutil.disk_usage(self.folder).free
-        if free < self.calls * BYTES_A_CALL_OF_A_BUILD and log.exists():
+        if free < self.calls * BYTES_A_CALL_OF_A_BUILD and self.has_log():
             self.say(f"{free / 1e9:.0f} GB are free: the gateway's log, which is in the lake, is deleted")
-            shutil.rmtree(log)
+            shutil.rmtree(self.home / "landing" / "gateway")
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -122,21 +130,21 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def ingest(site: Site) -> Figures:
-    """Each source through ``pertask ingest`` into an empty lake, and a bare copy of the log."""
+    """A bare copy of the log; each source through ``pertask ingest``; then all of them at once, into an empty lake."""
+    if not site.has_log():
+        site.forget("landing")
     site.back_to("landing")
-    if not (site.home / "landing" / "gateway").exists():
-        raise CommandFailed("the gateway's log was deleted for want of space; delete the scratch folder and run again")
-    out = site.folder / "bare.parquet"
-    copied = site.run("bare copy", sys.executable, str(BENCH / "step.py"), "copy", str(site.home / "landing"), str(out))
+    landing, out = site.home / "landing", site.folder / "bare.parquet"
+    copied = site.run("bare copy", sys.executable, str(BENCH / "step.py"), "copy", str(landing), str(out))
     out.unlink()
-    figures: Figures = {
-        "bare copy": {**copied.figures(), "bytes": _size(site.home / "landing" / "gateway")},
-        "rows": {"gateway": site.calls},
-    }
-    for source in ("gateway", "outcomes", "bill", "telemetry", "windows", "links"):
-        usage = site.pertask("ingest", str(site.home / "landing" / source), "--source", source)
-        figures[source] = {**usage.figures(), "bytes": _size(site.home / "landing" / source)}
+    figures: Figures = {"bare copy": {**copied.figures(), "bytes": _size(landing / "gateway")}}
+    for source in SOURCES:
+        usage = site.pertask("ingest", str(landing / source), "--source", source)
+        figures[source] = {**usage.figures(), "bytes": _size(landing / source)}
+    site.back_to("landing")
+    figures["everything"] = site.pertask("ingest").figures()
     site.mark("lake")
+    figures["lake_bytes"] = _size(site.home / "lake")
     return figures
 
 
@@ -249,7 +257,7 @@ def baselines(site: Site, name: str) -> Figures:
 
 
 def _baseline(site: Site, name: str, way: str, differences: Callable[[Path, Path], list[str]]) -> Figures:
-    if way == "whole-path" and not (site.home / "landing" / "gateway").exists():
+    if way == "whole-path" and not site.has_log():
         return {"failure": "the log was deleted for want of space"}
     out = site.folder / "out"
     shutil.rmtree(out, ignore_errors=True)
