@@ -121,6 +121,7 @@ def write(results: Results, path: Path) -> None:
         _table(("", "calls", "measured", "target", ""), _targets(results)),
         "## Parts of pertask\n",
         _table(("part", "calls", "seconds", "processor", "GiB"), _parts(results)),
+        _table(("bytes a call", "calls", "log", "lake", "warehouse", "publication"), _sizes(results)),
         "## Other ways to the four marts\n",
         _table(("way", "calls", "seconds", "processor", "GiB", "of pertask's seconds"), _ways(results)),
         "## A day's build\n",
@@ -234,6 +235,18 @@ def _parts(results: Results) -> Iterator[tuple[str, ...]]:
     for name, part, pick in rows:
         for size, figures in results.of(part).items():
             yield name, f"{size:,}", *_usage(pick(figures))
+
+
+def _sizes(results: Results) -> Iterator[tuple[str, ...]]:
+    """What a call takes on disk at each stage, with its share of all that is not calls."""
+    for size, figures in results.of("ingest").items():
+        stages = (
+            figures["gateway"]["bytes"],
+            figures["lake_bytes"],
+            results.get("build", size).get("warehouse_bytes"),
+            results.get("publish", size).get("bytes"),
+        )
+        yield "", f"{size:,}", *("" if taken is None else f"{taken / size:.0f}" for taken in stages)
 
 
 def _usage(figures: Figures) -> tuple[str, str, str]:

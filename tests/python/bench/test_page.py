@@ -24,10 +24,11 @@ def _usage(seconds: float) -> dict[str, float]:
 def _ingested(seconds: float) -> dict:
     sources = ("outcomes", "bill", "telemetry", "windows", "links")
     return {
-        "gateway": _usage(seconds),
+        "gateway": {**_usage(seconds), "bytes": 500_000},
         "bare copy": _usage(10),
         **{source: _usage(1) for source in sources},
         "everything": _usage(seconds + 5),
+        "lake_bytes": 30_000,
     }
 
 
@@ -48,6 +49,7 @@ def test_parts_are_kept_and_one_replaces_its_own_earlier_run(page, tmp_path):
     text = _written(page, page.Results(tmp_path / "results.json"), tmp_path)
     assert "| ingest of the log, of a bare copy | 1,000 | 1.90 x | 2 x | met |" in text
     assert "3.00 x" not in text
+    assert "|  | 1,000 | 500 | 30 |  |  |" in text
     assert "| a run with nothing new | 1,000 | 7.0 s | 15 s | met |" in text
 
 
