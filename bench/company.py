@@ -370,7 +370,7 @@ def _calls(company: Company, day: date, *, is_last: bool) -> str:
             output_tokens,
             case
                 when error_class is null and not is_own and position > 1 and draw(call_number, 'cache') < 0.5
-                    then 128 * (input_tokens * (0.4 + 0.5 * draw(call_number, 'cached')) // 128)::bigint
+                    then 128 * floor(input_tokens * (0.4 + 0.5 * draw(call_number, 'cached')) / 128)::bigint
                 else 0
             end as cached_tokens,
             case

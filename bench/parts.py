@@ -143,9 +143,20 @@ def ingest(site: Site) -> Figures:
         figures[source] = {**usage.figures(), "bytes": _size(landing / source)}
     site.back_to("landing")
     figures["everything"] = site.pertask("ingest").figures()
+    _check_all_loaded(site)
     site.mark("lake")
     figures["lake_bytes"] = _size(site.home / "lake")
     return figures
+
+
+def _check_all_loaded(site: Site) -> None:
+    """Refuse a lake that lacks calls: nothing in the company's log is wrong."""
+    import duckdb
+
+    loaded = duckdb.execute(f"select count(*) from read_parquet('{site.home}/lake/llm_calls/*/*.parquet')").fetchone()
+    written = company.Company.of(site.calls, site.days).calls_a_day * site.days
+    if loaded != (written,):
+        raise CommandFailed(f"of {written:,} calls that were written, {loaded[0]:,} are in the lake")
 
 
 def build(site: Site) -> Figures:
