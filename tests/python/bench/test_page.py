@@ -67,7 +67,7 @@ def test_a_baseline_that_failed_has_no_time_and_no_ratio(page, tmp_path):
     results = page.Results(tmp_path / "results.json")
     results.keep("ingest", 1_000, _ingested(20))
     results.keep("models", 1_000, {"four marts": {**_usage(15), "models": {"one": 1.0}}, "all models": _usage(20)})
-    results.keep("baselines/pandas", 1_000, {"whole-path": {"failure": "its answer differs in 2 places"}})
+    results.keep("baselines/pandas_whole", 1_000, {"whole-path": {"failure": "its answer differs in 2 places"}})
     results.keep("baselines/duckdb_by_hand", 1_000, {"whole-path": _usage(20), "from-lake": _usage(6)})
     text = _written(page, results, tmp_path)
     assert "| pandas, the whole path | 1,000 | its answer differs in 2 places |  |  |  |" in text
