@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_SAMPLED_EVERY_SECONDS = 0.2
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.2
+"""Seconds between two looks at the memory: close together at first, as many commands are short."""
 _LAST_CHARACTERS = 2000
 _PAGE = resource.getpagesize()
 
@@ -27,8 +28,8 @@ class Usage:
     Attributes:
         seconds: by the clock.
         cpu_seconds: of the process and all that it waited for, user and system.
-        peak_gib: the most memory that the process and its descendants had resident at one time, sampled five times a
-            second; at least the peak of the largest of them.
+        peak_gib: the most memory that the process and its descendants had resident at one time, sampled; at least the
+            peak that the system noted of the largest of them.
         output: what it printed.
     """
 
@@ -80,17 +81,19 @@ def measure(command: Sequence[str], *, environment: dict[str, str], log: Path) -
         raise CommandFailed(
             f"{' '.join(command)}\nended with {process.returncode}; the end of {log}:\n{printed[-_LAST_CHARACTERS:]}"
         )
-    peak = max(peaks[0], usage.ru_maxrss * 1024)
-    return Usage(seconds, usage.ru_utime + usage.ru_stime, peak / 2**30, printed)
+    # not the `ru_maxrss` of the child: it begins with what this process had when it started the child
+    return Usage(seconds, usage.ru_utime + usage.ru_stime, peaks[0] / 2**30, printed)
 
 
 def _sample(root: int, ended: threading.Event, peaks: list[int]) -> None:
-    while not ended.wait(_SAMPLED_EVERY_SECONDS):
+    pause = _SHORTEST_PAUSE
+    while not ended.wait(pause):
         peaks[0] = max(peaks[0], _resident(root))
+        pause = min(pause * 1.1, _LONGEST_PAUSE)
 
 
 def _resident(root: int) -> int:
-    """Bytes that a process and its descendants have resident."""
+    """Bytes that a process and its descendants have resident, or the largest of them had."""
     parents, sizes = {}, {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
@@ -106,5 +109,16 @@ def _resident(root: int) -> int:
     while True:
         more = {process for process, parent in parents.items() if parent in family} - family
         if not more:
-            return sum(sizes.get(process, 0) for process in family)
+            now = sum(sizes.get(process, 0) for process in family)
+            return max(now, *(_high_water(process) for process in family))
         family |= more
+
+
+def _high_water(process: int) -> int:
+    """The most bytes that a process ever had resident; 0 when it is gone."""
+    try:
+        with open(f"/proc/{process}/status", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(b"VmHWM:")), 0)

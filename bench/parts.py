@@ -14,7 +14,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,14 @@ class Site:
         shown = " ".join(Path(argument).name if "/" in argument else argument for argument in arguments)
         return self.run(f"pertask {shown[:40]}", sys.executable, "-m", "pertask", *arguments)
 
+    def step(self, name: str, *arguments: object) -> Usage:
+        """Measure one of the steps of ``step.py``."""
+        return self.run(name, sys.executable, str(BENCH / "step.py"), *map(str, arguments))
+
+    def generate(self, first: date) -> None:
+        """Write the company's home."""
+        self.step(f"writing {self.calls:,} calls", "generate", self.home, self.calls, self.days, first)
+
     def has(self, stage: str) -> bool:
         """Whether the home has come as far as a stage."""
         return (self.folder / "stages" / stage).exists()
@@ -88,8 +96,7 @@ class Site:
         if place:
             self.reach(_STAGES[place - 1])
         if stage == "landing":
-            self.say(f"writing {self.calls:,} calls in {self.days} days")
-            company.generate(self.home, calls=self.calls, days=self.days)
+            self.generate(company.FIRST_DAY)
         else:
             if stage == "warehouse":
                 self.make_room()
@@ -135,7 +142,7 @@ def ingest(site: Site) -> Figures:
         site.forget("landing")
     site.back_to("landing")
     landing, out = site.home / "landing", site.folder / "bare.parquet"
-    copied = site.run("bare copy", sys.executable, str(BENCH / "step.py"), "copy", str(landing), str(out))
+    copied = site.step("bare copy", "copy", landing, out)
     out.unlink()
     figures: Figures = {"bare copy": {**copied.figures(), "bytes": _size(landing / "gateway")}}
     for source in SOURCES:
@@ -154,7 +161,7 @@ def _check_all_loaded(site: Site) -> None:
     import duckdb
 
     loaded = duckdb.execute(f"select count(*) from read_parquet('{site.home}/lake/llm_calls/*/*.parquet')").fetchone()
-    written = company.Company.of(site.calls, site.days).calls_a_day * site.days
+    written = site.calls // site.days * site.days
     if loaded != (written,):
         raise CommandFailed(f"of {written:,} calls that were written, {loaded[0]:,} are in the lake")
 
@@ -218,7 +225,7 @@ def queries(site: Site) -> Figures:
     site.reach("publication")
     result = site.folder / "queries.json"
     publication = site.home / "published" / "pertask.duckdb"
-    site.run("queries", sys.executable, str(BENCH / "step.py"), "queries", str(publication), str(result))
+    site.step("queries", "queries", publication, result)
     seconds = json.loads(result.read_bytes())
     warm = {name: statistics.median(times["warm"]) for name, times in seconds.items()}
     return {
@@ -274,7 +281,7 @@ def _baseline(site: Site, name: str, way: str, differences: Callable[[Path, Path
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     try:
-        usage = site.run(f"{name} {way}", sys.executable, str(BENCH / "step.py"), way, name, str(site.home), str(out))
+        usage = site.step(f"{name} {way}", way, name, site.home, out)
     except CommandFailed as error:
         site.say(str(error))
         # the last line of a traceback; a process that was killed for its memory says nothing
@@ -294,20 +301,19 @@ def incremental(site: Site, fresh_days: int) -> Figures:
     """
     last = company.FIRST_DAY + timedelta(29)
     first = last - timedelta(site.days - 1)
-    size = company.Company.of(site.calls, site.days)
-    site.say(f"writing {site.calls:,} calls in {site.days} days")
-    company.generate(site.home, calls=site.calls, days=site.days, first=first)
+    site.generate(first)
     figures: Figures = {"first": {name: site.pertask(name).figures() for name in ("ingest", "build", "publish")}}
     usages: dict[str, list[Usage]] = {"ingest": [], "build": [], "publish": []}
     touched = []
     for number in range(1, fresh_days + 1):
-        company.add_day(site.home, size, last + timedelta(number), first=first)
+        fresh = last + timedelta(number)
+        site.step(f"writing {fresh}", "add-day", site.home, site.calls, site.days, first, fresh)
         for name, taken in usages.items():
             taken.append(site.pertask(name))
         touched.append(_recomputed_days(site.home))
     return {
         **figures,
-        "calls_a_day": size.calls_a_day,
+        "calls_a_day": site.calls // site.days,
         "recomputed_days": touched,
         **{name: _median(taken) for name, taken in usages.items()},
     }

@@ -1,5 +1,6 @@
 """What the benchmark measures in a process of its own and is no command of pertask: ``python bench/step.py STEP ...``.
 
+- ``generate HOME CALLS DAYS FIRST``: a company's home; ``add-day HOME CALLS DAYS FIRST DAY``: one more day of it;
 - ``copy LANDING OUT``: the bare DuckDB copy of the gateway's log to Parquet;
 - ``whole-path NAME HOME OUT``, ``from-lake NAME HOME OUT``: a baseline's way to the four marts;
 - ``queries FILE RESULT``: the time that each query takes on a publication, as JSON.
@@ -12,8 +13,11 @@ import json
 import os
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from types import ModuleType
+
+import company
 
 BASELINES = Path(__file__).parent / "baselines"
 WARM_ROUNDS = 5
@@ -118,6 +122,11 @@ def _forget(path: Path) -> None:
 def main() -> None:
     """Do the step that the arguments name."""
     match sys.argv[1:]:
+        case ["generate", home, calls, days, first]:
+            company.generate(Path(home), calls=int(calls), days=int(days), first=date.fromisoformat(first))
+        case ["add-day", home, calls, days, first, day]:
+            size = company.Company.of(int(calls), int(days))
+            company.add_day(Path(home), size, date.fromisoformat(day), first=date.fromisoformat(first))
         case ["copy", landing, out]:
             copy(Path(landing), Path(out))
         case ["whole-path", name, home, out]:
