@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +43,8 @@ PARTS: dict[str, Callable[[parts.Site], parts.Figures]] = {
     "models": parts.models,
 }
 """What each size measures, in the order in which the parts need each other; baselines follow the build."""
+NEEDED = ("ingest", "build", "publish")
+"""Parts that later ones stand on: where one fails, the rest of the size is passed over."""
 BASELINES, INCREMENTAL = "baselines", "incremental"
 
 
@@ -53,24 +56,28 @@ def main() -> None:
     results = page.Results(scratch / "results.json")
     failed = []
 
-    def done(name: str, size: int, work: Callable[[], parts.Figures]) -> None:
+    def done(name: str, size: int, work: Callable[[], parts.Figures]) -> bool:
+        """Do a part and keep what it found; one that fails is told and stops no other. Returns whether it succeeded."""
         began = time.perf_counter()
         try:
             figures = work()
-        except CommandFailed as error:
+        except Exception as error:
             failed.append(f"{name} at {size:,}")
             _say(f"{name} FAILED: {error}")
-            return
+            if not isinstance(error, CommandFailed):
+                traceback.print_exc()
+            return False
         results.keep(name, size, {**figures, "part_seconds": round(time.perf_counter() - began)})
         page.write(results, asked.page)
         _say(f"{name} at {size:,}: {time.perf_counter() - began:.0f} s in all; kept in {results.path}")
+        return True
 
     wanted = asked.only or [*PARTS, BASELINES, INCREMENTAL]
     for calls in asked.calls:
         site = parts.Site(scratch / str(calls), calls, DAYS, _say)
         for name, part in PARTS.items():
-            if name in wanted:
-                done(name, calls, lambda part=part, site=site: part(site))
+            if name in wanted and not done(name, calls, lambda part=part, site=site: part(site)) and name in NEEDED:
+                break
             if name == "build" and BASELINES in wanted and calls <= LARGEST_FOR_BASELINES:
                 for baseline in asked.baselines:
                     done(
