@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from step import QUERIES
+
 Figures = dict[str, Any]
 
 _PACKAGES = ("duckdb", "dbt-core", "dbt-duckdb", "dagster", "polars", "pandas", "pyarrow", "chdb")
@@ -113,7 +115,6 @@ def machine() -> dict[str, str]:
 def write(results: Results, path: Path) -> None:
     """Write the page from all that is known."""
     histories = results.of("incremental")
-    queries = next((len(figures["queries"]) for figures in results.of("queries").values()), 0)
     blocks = [
         INTRODUCTION.format(days=30),
         _where(results),
@@ -131,7 +132,7 @@ def write(results: Results, path: Path) -> None:
         "## Slowest models and queries\n",
         _table(("model", "calls", "seconds"), _slowest_models(results)),
         _table(("query", "calls", "cold", "warm"), _slowest_queries(results)),
-        READING.format(queries=queries),
+        READING.format(queries=len(QUERIES)),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(block for block in blocks if block), encoding="utf-8")
