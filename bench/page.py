@@ -53,8 +53,9 @@ READING = """\
   baseline's answer is compared with pertask's: keys and counts are the same, money and seconds to a millionth; one that
   differs has no time here.
 - **A day's build** is the morning after one more day of calls: its files and the bill of the month so far. Days that
-  share a task with it, or a call over midnight, are recomputed too. Every history ends on the same day, so both build
-  the same days. Ingest, build and publication are apart; medians of three mornings.
+  share a task with it, or a call over midnight, are recomputed too, and a bill that comes again recomputes its month so
+  far: the first morning is the last of January, the other two begin February. Every history ends on the same day, so
+  both build the same days. Ingest, build and publication are apart; medians of the three mornings.
 - **Queries** are {queries} questions on the published file: the four marts, and breakdowns of the attempts, tasks and
   GPU-hours by day. Cold is a new connection after the system forgot the file; then each runs five times.
 - `bench/formats.py` times each log format against a bare copy, `bench/gpus.py` sharing GPU time out against SQL by
@@ -127,7 +128,8 @@ def write(results: Results, path: Path) -> None:
         _table(("way", "calls", "seconds", "processor", "GiB", "of pertask's seconds"), _ways(results)),
         "## A day's build\n",
         _table(
-            ("history", "ingest", "build", "publication", "days recomputed", "processor of build"), _days(histories)
+            ("history", "ingest", "build", "publication", "each build (days recomputed)", "processor of build"),
+            _days(histories),
         ),
         "## Slowest models and queries\n",
         _table(("model", "calls", "seconds"), _slowest_models(results)),
@@ -311,10 +313,11 @@ def _ways(results: Results) -> Iterator[tuple[str, ...]]:
 
 def _days(histories: dict[int, Figures]) -> Iterator[tuple[str, ...]]:
     for days, figures in histories.items():
+        mornings = zip(figures["builds"], figures["recomputed_days"], strict=True)
         yield (
             f"{days} days of {figures['calls_a_day']:,} calls",
             *(f"{figures[name]['seconds']:.1f} s" for name in ("ingest", "build", "publish")),
-            ", ".join(str(count) for count in figures["recomputed_days"]),
+            ", ".join(f"{build['seconds']:.1f} s ({count})" for build, count in mornings),
             f"{figures['build']['cpu_seconds']:.1f} s",
         )
 

@@ -315,6 +315,7 @@ def incremental(site: Site, fresh_days: int) -> Figures:
         **figures,
         "calls_a_day": site.calls // site.days,
         "recomputed_days": touched,
+        "builds": [taken.figures() for taken in usages["build"]],
         **{name: _median(taken) for name, taken in usages.items()},
     }
 

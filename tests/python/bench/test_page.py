@@ -74,3 +74,15 @@ def test_a_baseline_that_failed_has_no_time_and_no_ratio(page, tmp_path):
     # 25 of ingest, 15 of the models
     assert "| DuckDB by hand, the whole path | 1,000 | 20.0 | 20.0 | 1.00 | 0.50 |" in text
     assert "| the four marts from the lake, of the script by hand | 1,000 | 2.50 x | 3 x |  |" in text
+
+
+def test_a_days_build_is_held_against_the_shorter_history(page, tmp_path):
+    results = page.Results(tmp_path / "results.json")
+    for days, seconds in ((30, 10.0), (365, 12.0)):
+        build = _usage(seconds)
+        steps = {"ingest": _usage(2), "build": build, "publish": _usage(3)}
+        told = {"calls_a_day": 33_333, "recomputed_days": [31, 2, 3], "builds": [_usage(30.0), build, build]}
+        results.keep("incremental", days, {**steps, **told})
+    text = _written(page, results, tmp_path)
+    assert "| a day's build on 365 days of history, of 30 days | 33,333 a day | 1.20 x | 1.25 x | met |" in text
+    assert "| 30.0 s (31), 12.0 s (2), 12.0 s (3) |" in text
