@@ -139,6 +139,7 @@ def differences(warehouse_file: Path, out: Path) -> list[str]:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; build the home and run the baseline first")
     with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"attach '{warehouse_file}' as warehouse (read_only)")
         return [
             text
