@@ -98,7 +98,6 @@ with
     3600000000 as hour
 
 select
-    rowNumberInAllBlocks() as piece,
     attempt,
     replica_id,
     arrayJoin(range(intDiv(first, hour), intDiv(last - 1, hour) + 1)) as hour_number,
@@ -111,7 +110,7 @@ where replica_id != '';
 create table shares engine = Memory as
 with events as (
     select
-        piece,
+        attempt,
         replica_id,
         hour_number,
         (arrayJoin([(from_microsecond, 1), (to_microsecond, -1)]) as event).1 as moment,
@@ -125,12 +124,12 @@ counted as (
         sum(side) over lane as in_flight,
         lead(moment, 1, moment) over (
             partition by replica_id, hour_number
-            order by moment, piece, side
+            order by moment, attempt, side
         ) - moment as length
     from events
     window lane as (
         partition by replica_id, hour_number
-        order by moment, piece, side
+        order by moment, attempt, side
         rows between unbounded preceding and current row
     )
 ),
@@ -140,20 +139,20 @@ integrated as (
         *,
         sum(if(in_flight > 0, length / in_flight, 0)) over (
             partition by replica_id, hour_number
-            order by moment, piece, side
+            order by moment, attempt, side
             rows between unbounded preceding and 1 preceding
         ) as share
     from counted
 )
 
 select
-    piece,
+    attempt,
+    hour_number,
     any(replica_id) as replica_id,
-    any(hour_number) as hour_number,
     -sum(side * share) as share,
     sumIf(length, in_flight > 0) as busy
 from integrated
-group by piece;
+group by attempt, hour_number;
 
 create table replicas engine = Memory as
 select distinct
@@ -283,11 +282,10 @@ lanes as (
 )
 
 select
-    pieces.attempt as attempt,
+    shares.attempt as attempt,
     sum(shares.share * lanes.rate) as cost_usd,
     sum(shares.share * lanes.loaded_rate) as fully_loaded_cost_usd
 from shares
-inner join pieces on shares.piece = pieces.piece
 inner join lanes on shares.replica_id = lanes.replica_id and shares.hour_number = lanes.hour_number
 group by attempt;
 
@@ -358,7 +356,7 @@ days as (
         sum(fully_loaded_cost) as fully_loaded_cost_usd,
         sumIf(cost, is_fully_priced) as fully_priced_cost_usd,
         sumIf(fully_loaded_cost, is_fully_priced) as fully_priced_loaded_cost_usd,
-        sumIf(cost, outcome != 'unknown') as known_outcome_cost_usd,
+        ifNull(sumIf(cost, outcome != 'unknown'), 0) as known_outcome_cost_usd,
         ifNull(sum(failed_attempt_cost), 0) as failed_attempt_cost_usd,
         sumIf(headline, is_fully_priced) as headline_cost_usd,
         sumIf(cost, is_fully_priced and headline is not null) as headline_task_cost_usd,
