@@ -68,7 +68,6 @@ window step as (partition by task_id, step_name, step_index);
 -- the own servers: one row per call and hour in which it was in flight
 create temp table pieces as
 select
-    row_number() over () as piece,
     attempt,
     replica_id,
     hour_at,
@@ -85,9 +84,9 @@ from (
 -- each instant is shared evenly among the calls in flight: a call has the integral over its time
 create temp table shares as
 with events as (
-    select replica_id, hour_at, piece, from_microsecond as moment, 1 as side from pieces
+    select replica_id, hour_at, attempt, from_microsecond as moment, 1 as side from pieces
     union all
-    select replica_id, hour_at, piece, to_microsecond as moment, -1 as side from pieces
+    select replica_id, hour_at, attempt, to_microsecond as moment, -1 as side from pieces
 ),
 
 counted as (
@@ -96,7 +95,7 @@ counted as (
         sum(side) over lane as in_flight,
         lead(moment) over lane - moment as length
     from events
-    window lane as (partition by replica_id, hour_at order by moment, piece, side)
+    window lane as (partition by replica_id, hour_at order by moment, attempt, side)
 ),
 
 integrated as (
@@ -104,21 +103,21 @@ integrated as (
         *,
         sum(case when in_flight > 0 then length / in_flight end) over (
             partition by replica_id, hour_at
-            order by moment, piece, side
+            order by moment, attempt, side
             rows between unbounded preceding and 1 preceding
         ) as share
     from counted
 )
 
 select
-    piece,
+    attempt,
     replica_id,
     hour_at,
     -sum(side * coalesce(share, 0)) as share,
     -- what of the lane's busy time begins at an event of this call: together they are all of it
     coalesce(sum(length) filter (in_flight > 0), 0) as busy
 from integrated
-group by piece, replica_id, hour_at;
+group by attempt, replica_id, hour_at;
 
 -- what samples say of each GPU and hour; a sample stands for its minute
 create temp table sampled as
@@ -216,14 +215,13 @@ totals as (
 )
 
 select
-    pieces.attempt,
+    shares.attempt,
     sum(lanes.called_usd * shares.share / totals.share) as cost_usd,
     sum((lanes.called_usd + lanes.carried_usd) * shares.share / totals.share) as fully_loaded_cost_usd
-from pieces
-inner join shares using (piece)
-inner join totals on pieces.replica_id = totals.replica_id and pieces.hour_at = totals.hour_at
-inner join lanes on pieces.replica_id = lanes.replica_id and pieces.hour_at = lanes.hour_at
-group by pieces.attempt;
+from shares
+inner join totals using (replica_id, hour_at)
+inner join lanes using (replica_id, hour_at)
+group by shares.attempt;
 
 create temp table costed as
 select

@@ -137,35 +137,28 @@ def _pieces(attempts: pl.DataFrame) -> pl.DataFrame:
         .select(
             "attempt",
             *LANE,
-            pl.max_horizontal("started_at", "hour_at").alias("from"),
-            pl.min_horizontal("ended_at", pl.col("hour_at") + pl.duration(hours=1)).alias("to"),
+            start=pl.max_horizontal("started_at", "hour_at").dt.epoch("us"),
+            end=pl.min_horizontal("ended_at", pl.col("hour_at") + pl.duration(hours=1)).dt.epoch("us"),
         )
         .collect()
-        .with_row_index("piece")
     )
-    shares = (
+    return (
         pl.concat(
-            [
-                pieces.lazy().select(*LANE, "piece", moment=pl.col("from").dt.epoch("us"), side=pl.lit(1, pl.Int64)),
-                pieces.lazy().select(*LANE, "piece", moment=pl.col("to").dt.epoch("us"), side=pl.lit(-1, pl.Int64)),
-            ]
+            pieces.lazy().select("attempt", *LANE, moment=name, side=pl.lit(side, pl.Int64))
+            for name, side in (("start", 1), ("end", -1))
         )
-        .sort(*LANE, "moment", "piece", "side")
+        .sort(*LANE, "moment", "attempt", "side")
         # nothing is in flight where a lane or an hour ends, so that sums may run through
-        .with_columns(
-            in_flight=pl.col("side").cum_sum(),
-            length=moment.shift(-1) - moment,
-        )
+        .with_columns(in_flight=pl.col("side").cum_sum(), length=moment.shift(-1) - moment)
         .with_columns(
             busy=pl.when(pl.col("in_flight") > 0).then(pl.col("length")).otherwise(0),
             slice=pl.when(pl.col("in_flight") > 0).then(pl.col("length") / pl.col("in_flight")).otherwise(0.0),
         )
         .with_columns(before=pl.col("slice").cum_sum().shift(1, fill_value=0.0))
-        .group_by("piece")
+        .group_by("attempt", *LANE)
         .agg(share=-(pl.col("side") * pl.col("before")).sum(), busy=pl.col("busy").sum())
         .collect()
     )
-    return pieces.select("piece", "attempt", *LANE).join(shares, on="piece")
 
 
 def _replicas(landing: Path) -> pl.DataFrame:

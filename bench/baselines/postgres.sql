@@ -67,7 +67,6 @@ from judged;
 -- the own servers: one row per call and hour in which it was in flight, in seconds of the hour
 create unlogged table pieces as
 select
-    row_number() over () as piece,
     attempts.request_id,
     attempts.replica_id,
     hours.hour_at,
@@ -84,9 +83,9 @@ where attempts.replica_id is not null;
 -- each instant is shared evenly among the calls in flight: a call has the integral over its time
 create unlogged table shares as
 with events as (
-    select replica_id, hour_at, piece, from_second as moment, 1 as side from pieces
+    select replica_id, hour_at, request_id, from_second as moment, 1 as side from pieces
     union all
-    select replica_id, hour_at, piece, to_second as moment, -1 as side from pieces
+    select replica_id, hour_at, request_id, to_second as moment, -1 as side from pieces
 ),
 
 counted as (
@@ -95,7 +94,7 @@ counted as (
         sum(side) over lane as in_flight,
         lead(moment) over lane - moment as length
     from events
-    window lane as (partition by replica_id, hour_at order by moment, piece, side rows unbounded preceding)
+    window lane as (partition by replica_id, hour_at order by moment, request_id, side rows unbounded preceding)
 ),
 
 integrated as (
@@ -103,20 +102,20 @@ integrated as (
         *,
         sum(case when in_flight > 0 then length / in_flight else 0 end) over (
             partition by replica_id, hour_at
-            order by moment, piece, side
+            order by moment, request_id, side
             rows between unbounded preceding and 1 preceding
         ) as share
     from counted
 )
 
 select
-    piece,
+    request_id,
     replica_id,
     hour_at,
     -sum(side * coalesce(share, 0)) as share,
     coalesce(sum(length) filter (where in_flight > 0), 0) as busy
 from integrated
-group by piece, replica_id, hour_at;
+group by request_id, replica_id, hour_at;
 
 create unlogged table lanes as
 select
@@ -212,14 +211,13 @@ called as (
 )
 
 select
-    pieces.request_id,
+    shares.request_id,
     sum(called.usd * shares.share / lanes.share) as cost_usd,
     sum((called.usd + called.carried_usd) * shares.share / lanes.share) as fully_loaded_cost_usd
-from pieces
-inner join shares using (piece)
+from shares
 inner join lanes on shares.replica_id = lanes.replica_id and shares.hour_at = lanes.hour_at
 inner join called on lanes.resource_id = called.resource_id and lanes.hour_at = called.hour_at
-group by pieces.request_id;
+group by shares.request_id;
 
 analyze retried;
 analyze own_costs;
