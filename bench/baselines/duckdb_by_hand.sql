@@ -1,17 +1,17 @@
--- The four marts as a good analyst writes them for one company: floating point, a short list of prices, no row twice, no
--- late bill, no dated name. Reads the views that duckdb_by_hand.py makes: calls, outcomes, machine_hours, gpus, samples
--- and windows. The marts have the names and columns of pertask's.
+-- The four marts as a good analyst writes them for one company: floating point, a short list of prices, no row twice,
+-- no late bill, no dated name. Reads the views that duckdb_by_hand.py makes: calls, outcomes, machine_hours, gpus,
+-- samples and windows. The marts have the names and columns of pertask's.
 
 -- one row per attempt; a call without a task is one of its own, as a session would be
 create temp table attempts as
 with prices (model, input_usd, cached_usd, written_usd, output_usd) as (
     values
-        ('gpt-5-mini', 0.25e-6, 0.025e-6, 0, 2e-6),
-        ('gpt-4.1-mini', 0.4e-6, 0.1e-6, 0, 1.6e-6),
-        ('gpt-4o-mini', 0.15e-6, 0.075e-6, 0, 0.6e-6),
-        ('gpt-4.1', 2e-6, 0.5e-6, 0, 8e-6),
-        ('claude-haiku-4-5', 1e-6, 0.1e-6, 1.25e-6, 5e-6),
-        ('claude-opus-4-5', 5e-6, 0.5e-6, 6.25e-6, 25e-6)
+    ('gpt-5-mini', 0.25e-6, 0.025e-6, 0, 2e-6),
+    ('gpt-4.1-mini', 0.4e-6, 0.1e-6, 0, 1.6e-6),
+    ('gpt-4o-mini', 0.15e-6, 0.075e-6, 0, 0.6e-6),
+    ('gpt-4.1', 2e-6, 0.5e-6, 0, 8e-6),
+    ('claude-haiku-4-5', 1e-6, 0.1e-6, 1.25e-6, 5e-6),
+    ('claude-opus-4-5', 5e-6, 0.5e-6, 6.25e-6, 25e-6)
 )
 
 select
@@ -39,7 +39,12 @@ left join prices on calls.model = prices.model;
 -- what became of each attempt of a step that was tried again; all others are what their status says
 create temp table retried as
 with steps as (
-    select distinct task_id, step_name, step_index from attempts where attempt_number > 1
+    select distinct
+        task_id,
+        step_name,
+        step_index
+    from attempts
+    where attempt_number > 1
 ),
 
 judged as (
@@ -84,9 +89,21 @@ from (
 -- each instant is shared evenly among the calls in flight: a call has the integral over its time
 create temp table shares as
 with events as (
-    select replica_id, hour_at, attempt, from_microsecond as moment, 1 as side from pieces
+    select
+        replica_id,
+        hour_at,
+        attempt,
+        from_microsecond as moment,
+        1 as side
+    from pieces
     union all
-    select replica_id, hour_at, attempt, to_microsecond as moment, -1 as side from pieces
+    select
+        replica_id,
+        hour_at,
+        attempt,
+        to_microsecond as moment,
+        -1 as side
+    from pieces
 ),
 
 counted as (
@@ -138,8 +155,16 @@ with lanes as (
         windows.resource_id,
         lane_hours.hour_at,
         lane_hours.busy
-    from (select replica_id, hour_at, sum(busy) / 1e6 as busy from shares group by replica_id, hour_at) as lane_hours
-    inner join (select distinct replica_id, resource_id from windows) as windows using (replica_id)
+    from (select
+        replica_id,
+        hour_at,
+        sum(busy) / 1e6 as busy
+    from shares
+    group by replica_id, hour_at) as lane_hours
+    inner join (select distinct
+        replica_id,
+        resource_id
+    from windows) as windows using (replica_id)
 ),
 
 seen as (
@@ -206,12 +231,20 @@ lanes as (
         sum(day_sums.called_usd) as called_usd,
         coalesce(sum(day_sums.carried_usd), 0) as carried_usd
     from day_sums
-    inner join (select distinct replica_id, resource_id from windows) as windows using (resource_id)
+    inner join (select distinct
+        replica_id,
+        resource_id
+    from windows) as windows using (resource_id)
     group by windows.replica_id, day_sums.hour_at
 ),
 
 totals as (
-    select replica_id, hour_at, sum(share) as share from shares group by replica_id, hour_at
+    select
+        replica_id,
+        hour_at,
+        sum(share) as share
+    from shares
+    group by replica_id, hour_at
 )
 
 select
