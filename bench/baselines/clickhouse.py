@@ -22,6 +22,7 @@ def whole_path(home: Path, out: Path) -> None:
     from chdb.session import Session
 
     out.mkdir(parents=True, exist_ok=True)
+    # a table function inserts into no file that is there
     for path in out.glob("*.parquet"):
         path.unlink()
     prices = ", ".join(

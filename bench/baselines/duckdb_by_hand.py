@@ -129,7 +129,8 @@ def _run(views: dict[str, str], root: Path, out: Path) -> None:
     import duckdb
 
     out.mkdir(parents=True, exist_ok=True)
-    with duckdb.connect(config={"preserve_insertion_order": False}) as connection:
+    config = {"preserve_insertion_order": False, "temp_directory": str(out / "spill")}
+    with duckdb.connect(config=config) as connection:
         connection.execute("set TimeZone = 'UTC'")
         for name, query in views.items():
             connection.execute(f"create temp view {name} as {query.format(root=root)}")
