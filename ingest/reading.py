@@ -302,7 +302,8 @@ class Reader:
         Args:
             columns: top-level columns to read; absent ones are null. Nested values come as JSON text.
             nested: columns that hold JSON, with the keys to read (``VARCHAR`` at the leaves); they come as structs,
-                whether the file holds the JSON as a value or as text.
+                whether the file holds the JSON as a value or as text. Nothing else in the extract may have the name
+                of such a column: ``without_unseen`` finds their values by it.
             known: further columns that the format knows and leaves; any other is named in a notice. None: no notice.
             heads: the files to read, when some of the delivery hold no rows (a manifest); default: all of them.
         """
@@ -503,7 +504,8 @@ class Reader:
         if self.trusts_samples:
             seen = self._paths_in_sample(head, structure, paths)
         self._seen |= seen
-        self._unseen |= {path: _struct_type(_at(structure, path)) for path in paths if path not in seen}
+        nested = [path for path in paths if len(path) > 1]
+        self._unseen |= {path: _struct_type(_at(structure, path)) for path in nested if path not in seen}
         # What is in an object that was not seen needs no proof of its own.
         unproven = [path for path in paths if path not in seen and (path[:-1] in seen or len(path) == 1)]
         proof = ""

@@ -105,3 +105,14 @@ def test_a_query_is_left_without_what_no_file_has(tmp_path):
     assert "more.label" not in query.replace("lines.more.label", "")
     assert [name for name, *_ in found.description] == ["id", "note", "label", "er"]
     assert found.fetchone() == ("0", "n", None, None)
+
+
+def test_an_absent_column_is_not_taken_for_what_is_made_under_its_name(tmp_path, lake_rows):
+    """Rows from before the column ``status`` say it in their metadata."""
+    rows = [spend_log_row(f"r{number:03}", metadata={"status": "failure"}) for number in range(ROWS)]
+    for row in rows:
+        row.pop("status", None)
+
+    bring(tmp_path, write_json_lines(tmp_path / "calls.jsonl", rows))
+
+    assert set(lake_rows("llm_calls", "status")) == {("failed",)}
