@@ -40,7 +40,7 @@ calls as (
         task_id,
         coalesce(step_name, '') as step_name,
         min(started_at) as first_started_at,
-        min_by(retry_reason, attempt_number) as first_retry_reason,
+        {{ first_said('retry_reason', 'attempt_number') }} as first_retry_reason,
         min(attempt_number) as first_attempt_number
     from in_scope
     where not has_step_index
@@ -91,7 +91,7 @@ judged as (
     select
         *,
         lead(retry_reason) over step_order as rejection_reason,
-        row_number() over step_order as step_attempt_number,
+        cast(row_number() over step_order as bigint) as step_attempt_number,
         count(*) over (partition by task_key, step_key) as step_attempt_count,
         -- a first attempt that read nothing says nothing of what the next one sent again
         first_value(nullif(input_tokens, 0)) over step_order as first_input_tokens,
