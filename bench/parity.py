@@ -13,9 +13,9 @@ from typing import NamedTuple
 # The packages must be found wherever this is started from.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import duckdb
+import duckdb  # noqa: E402
 
-from pertask.home import Home
+from pertask.home import Home  # noqa: E402
 
 TOLERANCE = 1e-9
 FLOATS = ("DOUBLE", "FLOAT")
@@ -89,7 +89,8 @@ def _compare(connection: duckdb.DuckDBPyConnection, home: Home, schema: str, tab
         + ["left_rows.twin = right_rows.twin"]
     )
     near = " and ".join(
-        f'(left_rows."{name}" is not distinct from right_rows."{name}" or abs(left_rows."{name}" - right_rows."{name}") '
+        f'(left_rows."{name}" is not distinct from right_rows."{name}" '
+        f'or abs(left_rows."{name}" - right_rows."{name}") '
         f'<= {TOLERANCE} * greatest(abs(left_rows."{name}"), abs(right_rows."{name}"), {TOLERANCE}))'
         for name in floats
     )

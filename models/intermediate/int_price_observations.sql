@@ -35,7 +35,8 @@ booked as (
     select
         {{ plan_key }} as plan_key,
         component,
-        {{ newest('usd_per_million', "coalesce(valid_from, timestamp '0001-01-01 00:00:00')") }} as booked_usd_per_million,
+        {{ newest('usd_per_million', "coalesce(valid_from, timestamp '0001-01-01 00:00:00')") }}
+            as booked_usd_per_million,
         max(observed_date) as booked_date
     from price_book
     where daily_from is null

@@ -6,16 +6,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from ingest.lake import Lake
 from pertask.home import Home
-from tests.python.building import build
 from tests.python.engines import answer, require_spark
 
 START, END = "timestamp '2026-08-01 10:30:00'", "timestamp '2026-08-01 12:00:00'"
@@ -109,10 +104,14 @@ CASES = (
         "select {{ join_texts('pool', \"','\") }} as answer from (select cast(null as string) as pool) as pools",
         (None,),
     ),
-    value("json_value", "{{ json_value(\"'{\\\"team\\\": \\\"a.b\\\"}'\", \"'team'\") }}", "a.b"),
-    value("json_value", "{{ json_value(\"'{\\\"app.kubernetes.io/name\\\": \\\"x\\\"}'\", \"'app.kubernetes.io/name'\") }}", "x"),
-    value("json_value", "{{ json_value(\"'{\\\"team\\\": 7}'\", \"'team'\") }}", "7"),
-    value("json_value", "{{ json_value(\"'{\\\"team\\\": null}'\", \"'team'\") }}", None),
+    value("json_value", '{{ json_value("\'{\\"team\\": \\"a.b\\"}\'", "\'team\'") }}', "a.b"),
+    value(
+        "json_value",
+        '{{ json_value("\'{\\"app.kubernetes.io/name\\": \\"x\\"}\'", "\'app.kubernetes.io/name\'") }}',
+        "x",
+    ),
+    value("json_value", '{{ json_value("\'{\\"team\\": 7}\'", "\'team\'") }}', "7"),
+    value("json_value", '{{ json_value("\'{\\"team\\": null}\'", "\'team\'") }}', None),
     value("json_value", "{{ json_value(\"'{}'\", \"'team'\") }}", None),
     value("json_value", "{{ json_value(\"'no json'\", \"'team'\") }}", None),
     value("matches_pattern", "{{ matches_pattern(\"'gpt-4o-latest'\", \"'-latest$'\") }}", "true"),
@@ -124,7 +123,11 @@ CASES = (
     value("replace_matches", "{{ replace_matches(\"'gpt-4o-2026-01-01'\", \"'-20[0-9-]+$'\", \"''\") }}", "gpt-4o"),
     value("replace_matches", "{{ replace_matches(\"'gpt-4o'\", \"'-latest$'\", \"''\") }}", "gpt-4o"),
     value("seconds_between", f"{{{{ seconds_between({START!r}, {END!r}) }}}}", "5400.000000"),
-    value("whole_number", "{{ whole_number('1234567890123456789') }} * 10000000000000000000", "12345678901234567890000000000000000000"),
+    value(
+        "whole_number",
+        "{{ whole_number('1234567890123456789') }} * 10000000000000000000",
+        "12345678901234567890000000000000000000",
+    ),
 )
 
 
