@@ -1,8 +1,9 @@
-{#- dbt-spark knows four strategies by name and has no way to add one: these two of its macros let ours in. -#}
+{#- dbt-spark knows four strategies by name and has no way to add one: this macro and the next let ours in. -#}
 {% macro dbt_spark_validate_get_incremental_strategy(raw_strategy, file_format) -%}
     {{- return(raw_strategy) -}}
 {%- endmacro %}
 
+{#- What the incremental materialization runs: `replace_dates`, from a view of the rows just computed. -#}
 {% macro dbt_spark_get_incremental_sql(strategy, source, target, existing, unique_key, incremental_predicates) -%}
     {{- get_incremental_replace_dates_sql({
         'target_relation': target,

@@ -9,7 +9,7 @@
         {%- set values = [] -%}
         {%- for name in agate_table.column_names -%}
             {%- set value = row[name] -%}
-            {%- set literal = 'null' if value is none else "'" ~ (value | string | replace("'", "''")) ~ "'" -%}
+            {%- set literal = 'null' if value is none else "'" ~ (value | string | replace("\\", "\\\\") | replace("'", "''")) ~ "'" -%}
             {%- do values.append('cast(' ~ literal ~ ' as ' ~ types[name] ~ ')') -%}
         {%- endfor -%}
         {%- do rows.append('(' ~ values | join(', ') ~ ')') -%}

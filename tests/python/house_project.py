@@ -84,9 +84,12 @@ class Project:
         return bool(names & {"unique", "unique_combination"}) and bool(names & {"required", "not_null"})
 
     def shared_sql(self, *, with_macros: bool = True) -> Iterator[tuple[str, str]]:
-        """The SQL files that every engine runs, by path: models, singular tests and the macros without dispatch."""
+        """The SQL files that every engine runs, by path: models, singular tests and the macros without dispatch.
+
+        macros/dbt_spark is none of them: it changes macros of that adapter, under the names that they have there.
+        """
         for path, text in self.files.items():
-            is_macro = path.startswith("macros/") and not path.startswith("macros/cross_db/")
+            is_macro = path.startswith("macros/") and not path.startswith(("macros/cross_db/", "macros/dbt_spark/"))
             if path.startswith(("models/", "tests/sql/")) or (with_macros and is_macro):
                 yield path, text
 

@@ -75,7 +75,7 @@ CASES = (
     ),
     value("first_match", "{{ first_match(\"'https://ip-10:8000/v1'\", \"'^https?://([^/:]+)'\") }}", "ip-10"),
     value("first_match", "{{ first_match(\"'nothing'\", \"'^https?://([^/:]+)'\") }}", ""),
-    value("first_match", "{{ first_match(\"'a1b22'\", \"'(\\\\d+)'\") }}", "1"),
+    value("first_match", "{{ first_match(\"'a1b22'\", \"'([0-9]+)'\") }}", "1"),
     value("first_match", "{{ first_match('cast(null as string)', \"'(a)'\") }}", None),
     value("integer_divide", "{{ integer_divide('7', '2') }}", "3"),
     value("integer_divide", "{{ integer_divide('6', '2') }}", "3"),

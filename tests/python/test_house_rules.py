@@ -86,14 +86,14 @@ ONE_ENGINE_ONLY = {
     r"\bgenerate_series\b": "day_spine or explode_numbers",
     r"\blist(?:_\w+)?\s*\(": "a dispatch macro",
     r"\bstruct_pack\b": "a dispatch macro",
-    r"\barg_(?:max|min)\b": "max_by or min_by",
+    r"\barg_(?:max|min)\b": "newest or first_said",
     r"\b(?:approx_\w+|quantile\w*|median)\b": "percentile_cont(...) within group over doubles",
     r"\bstr[fp]time\b": "a dispatch macro",
     r"\bepoch\w*\b": "seconds_between or microseconds_between",
     r"\bdate_?(?:diff|sub|add)\b": "days_between, or an interval",
     r"\bregexp_matches\b": "matches_pattern",
     r"\bregexp_extract\b": "first_match",
-    r"\bregexp_replace\b": "a dispatch macro (one engine replaces the first match, the other every match)",
+    r"\bregexp_replace\b": "replace_matches (one engine replaces the first match, the other every match)",
     r"\b(?:string_split|str_split)\b": "split_part",
     r"->": "json_value",
     r"\bjson_(?:extract\w*|valid)\b": "json_value",
@@ -250,6 +250,15 @@ def shared_sql_is_what_both_engines_know(project: Project) -> Iterator[str]:
         bare = sql_of(text, with_arguments=False)
         for found in re.finditer(r"[\[{]", bare):
             yield f"{path}:{line_of(bare, found.start())}: a list or struct: use rows, or a dispatch macro"
+
+
+@rule(with_sql("select min_by(model, started_at) as first_model from calls"), with_sql("select max_by(a, b) as c"))
+def models_take_the_first_value_by_macro(project: Project) -> Iterator[str]:
+    """min_by and max_by stand in macros, with a condition: one engine alone passes over rows without a value."""
+    for path, text in project.shared_sql(with_macros=False):
+        sql = sql_of(text)
+        for found in re.finditer(r"\b(?:min|max)_by\b", sql):
+            yield f"{path}:{line_of(sql, found.start())}: {found[0]}: write first_said, oldest or newest"
 
 
 @rule(
