@@ -8,7 +8,7 @@ Layout::
 
     lake/_ledger/<batch_id>.json                  one record per committed batch
     lake/_incoming/<attempt>/                     an attempt's scratch folder, locked while it lives
-    lake/<contract>/_empty.parquet                zero rows, the full schema
+    lake/<contract>/00-no-rows.parquet            zero rows, the full schema
     lake/<contract>/[usage_date=.../]<part>.parquet
 """
 
@@ -143,7 +143,7 @@ class Lake:
         self._ledger.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(parents=True, exist_ok=True)
         for contract in CONTRACTS.values():
-            empty = root / contract.name / "_empty.parquet"
+            empty = root / contract.name / "00-no-rows.parquet"
             if not empty.exists():
                 self._write_empty(empty, contract.name)
 

@@ -10,3 +10,7 @@
 {% macro default__add_microseconds(moment, microseconds) -%}
     ({{ moment }} + to_microseconds(cast({{ microseconds }} as bigint)))
 {%- endmacro %}
+
+{% macro spark__add_microseconds(moment, microseconds) -%}
+    timestamp_micros(unix_micros({{ moment }}) + cast({{ microseconds }} as bigint))
+{%- endmacro %}

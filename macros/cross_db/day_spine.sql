@@ -14,3 +14,10 @@
             as days (day_at)
     )
 {%- endmacro %}
+
+{% macro spark__day_spine(first, last) -%}
+    (
+        select explode(case when spans.first_date <= spans.last_date then sequence(spans.first_date, spans.last_date) end) as date_day
+        from (select cast({{ first }} as date) as first_date, cast({{ last }} as date) as last_date) as spans
+    )
+{%- endmacro %}

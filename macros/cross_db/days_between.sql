@@ -6,3 +6,7 @@
 {% macro default__days_between(first, last) -%}
     ({{ last }} - {{ first }})
 {%- endmacro %}
+
+{% macro spark__days_between(first, last) -%}
+    datediff({{ last }}, {{ first }})
+{%- endmacro %}

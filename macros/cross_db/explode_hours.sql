@@ -11,3 +11,15 @@
 {% macro default__explode_hours(start, end) -%}
     unnest(range(date_trunc('hour', {{ start }}), {{ end }}, interval '1' hour))
 {%- endmacro %}
+
+{% macro spark__explode_hours(start, end) -%}
+    {#- a sequence has its end too, and none is empty -#}
+    explode(
+        case
+            when date_trunc('hour', {{ start }}) < {{ end }}
+                then sequence(
+                    date_trunc('hour', {{ start }}), timestamp_micros(unix_micros({{ end }}) - 1), interval '1' hour
+                )
+        end
+    )
+{%- endmacro %}

@@ -10,3 +10,7 @@
 {% macro default__explode_numbers(first, last) -%}
     unnest(range(cast({{ first }} as bigint), cast({{ last }} as bigint) + 1))
 {%- endmacro %}
+
+{% macro spark__explode_numbers(first, last) -%}
+    explode(case when {{ first }} <= {{ last }} then sequence(cast({{ first }} as bigint), cast({{ last }} as bigint)) end)
+{%- endmacro %}

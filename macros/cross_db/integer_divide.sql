@@ -11,3 +11,10 @@
 {% macro default__integer_divide(numerator, denominator) -%}
     (cast({{ numerator }} as hugeint) // nullif(cast({{ denominator }} as hugeint), 0))
 {%- endmacro %}
+
+{% macro spark__integer_divide(numerator, denominator) -%}
+    {%- set whole = 'cast(' ~ numerator ~ ' as decimal(38, 0))' -%}
+    {%- set parts = 'nullif(cast(' ~ denominator ~ ' as decimal(38, 0)), 0)' -%}
+    {#- `div` answers a bigint, and `/` rounds after 18 places: what does not divide evenly is taken off first -#}
+    cast(({{ whole }} - {{ whole }} % {{ parts }}) / {{ parts }} as decimal(38, 0))
+{%- endmacro %}

@@ -6,3 +6,7 @@
 {% macro default__join_texts(text, separator) -%}
     string_agg({{ text }}, {{ separator }} order by {{ text }})
 {%- endmacro %}
+
+{% macro spark__join_texts(text, separator) -%}
+    listagg({{ text }}, {{ separator }}) within group (order by {{ text }})
+{%- endmacro %}

@@ -10,3 +10,7 @@
 {% macro default__json_value(text, key) -%}
     case when json_valid({{ text }}) then json_extract_string({{ text }}, '$."' || {{ key }} || '"') end
 {%- endmacro %}
+
+{% macro spark__json_value(text, key) -%}
+    get_json_object({{ text }}, concat('$["', {{ key }}, '"]'))
+{%- endmacro %}

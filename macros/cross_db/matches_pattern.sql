@@ -6,3 +6,7 @@
 {% macro default__matches_pattern(text, pattern) -%}
     regexp_matches({{ text }}, {{ pattern }})
 {%- endmacro %}
+
+{% macro spark__matches_pattern(text, pattern) -%}
+    regexp_like({{ text }}, {{ pattern }})
+{%- endmacro %}

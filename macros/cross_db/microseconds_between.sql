@@ -10,3 +10,7 @@
 {% macro default__microseconds_between(start, end) -%}
     (epoch_us({{ end }}) - epoch_us({{ start }}))
 {%- endmacro %}
+
+{% macro spark__microseconds_between(start, end) -%}
+    (unix_micros({{ end }}) - unix_micros({{ start }}))
+{%- endmacro %}

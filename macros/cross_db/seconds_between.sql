@@ -13,3 +13,10 @@
         as decimal(18, 6)
     )
 {%- endmacro %}
+
+{% macro spark__seconds_between(start, end) -%}
+    cast(
+        cast(unix_micros({{ end }}) - unix_micros({{ start }}) as decimal(24, 0)) * cast(0.000001 as decimal(6, 6))
+        as decimal(18, 6)
+    )
+{%- endmacro %}

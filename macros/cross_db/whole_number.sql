@@ -10,3 +10,7 @@
 {% macro default__whole_number(value) -%}
     cast({{ value }} as hugeint)
 {%- endmacro %}
+
+{% macro spark__whole_number(value) -%}
+    cast({{ value }} as decimal(38, 0))
+{%- endmacro %}

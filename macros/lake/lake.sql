@@ -5,7 +5,7 @@
     `near` also reads the days on either side of each: the same call may be in two sources on either side of midnight.
     A zero-row file with the full schema comes first, so that a contract without data still has its columns.
 
-    lake('tasks')  ->  read_parquet(['<lake>/tasks/_empty.parquet', ...], union_by_name = true)
+    lake('tasks')  ->  read_parquet(['<lake>/tasks/00-no-rows.parquet', ...], union_by_name = true)
 -#}
 {% macro lake(contract, near=false) -%}
     {%- set relation = source('lake', contract) -%}
@@ -20,7 +20,7 @@
 
 {#- Paths of a contract's current files; of the touched dates only where a relation of dates is given. -#}
 {% macro lake_paths(contract, touched_dates=none, near=false) -%}
-    {%- set paths = [env_var('PERTASK_HOME', '.') ~ '/lake/' ~ contract ~ '/_empty.parquet'] -%}
+    {%- set paths = [env_var('PERTASK_HOME', '.') ~ '/lake/' ~ contract ~ '/00-no-rows.parquet'] -%}
     {%- if execute -%}
         {%- set query -%}
             select path from {{ read_files([snapshot_path('files')]) }}
@@ -48,7 +48,7 @@
 
 {#- Paths of the files that changed since the last successful build, those that went away included. -#}
 {% macro changed_lake_paths(contract) -%}
-    {%- set paths = [env_var('PERTASK_HOME', '.') ~ '/lake/' ~ contract ~ '/_empty.parquet'] -%}
+    {%- set paths = [env_var('PERTASK_HOME', '.') ~ '/lake/' ~ contract ~ '/00-no-rows.parquet'] -%}
     {%- if execute and not should_full_refresh() -%}
         {%- set query -%}
             select path from {{ read_files([snapshot_path('files')]) }}

@@ -16,7 +16,7 @@
 
 {#- Path of one snapshot file. -#}
 {% macro snapshot_path(name) -%}
-    {{- env_var('PERTASK_HOME', '.') ~ '/warehouse/snapshot/' ~ name ~ '.parquet' -}}
+    {{- env_var('PERTASK_SNAPSHOT', env_var('PERTASK_HOME', '.') ~ '/warehouse/snapshot') ~ '/' ~ name ~ '.parquet' -}}
 {%- endmacro %}
 
 

@@ -97,12 +97,12 @@ judged as (
         first_value(nullif(input_tokens, 0)) over step_order as first_input_tokens,
         -- what an attempt without usage most likely read: the input of the next attempt that says, else of the last one
         coalesce(
-            first_value(nullif(input_tokens, 0) ignore nulls) over (
+            {{ first_known('nullif(input_tokens, 0)') }} over (
                 partition by task_key, step_key
                 order by started_at, attempt_number, call_id, source
                 rows between 1 following and unbounded following
             ),
-            last_value(nullif(input_tokens, 0) ignore nulls) over (
+            {{ last_known('nullif(input_tokens, 0)') }} over (
                 partition by task_key, step_key
                 order by started_at, attempt_number, call_id, source
                 rows between unbounded preceding and 1 preceding

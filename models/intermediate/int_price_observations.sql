@@ -111,7 +111,7 @@ known as (
         plan_key,
         observed_at
         {%- for component in judged_together %},
-        last_value({{ component }}_usd ignore nulls) over (
+        {{ last_known(component ~ '_usd') }} over (
             partition by plan_key
             order by observed_at
             rows between unbounded preceding and current row

@@ -308,7 +308,7 @@ def _counted(
     connection.register("wanted_parts", wanted.to_arrow())
     connection.register("wanted_periods", periods.to_arrow())
     # the zero-row file has every column, the oldest files may not
-    empty = f"{home.lake}/{profiled.contract}/_empty.parquet"
+    empty = f"{home.lake}/{profiled.contract}/00-no-rows.parquet"
     listing = ", ".join(literal(path) for path in [empty, *wanted["path"].unique(maintain_order=True)])
     return connection.sql(_query(profiled).replace("$files", f"[{listing}]")).pl()
 

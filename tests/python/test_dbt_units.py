@@ -30,7 +30,7 @@ def test_a_home_without_any_source_builds_and_the_formulas_hold(tmp_path: Path) 
 
 def _register_sources(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
     """Unit tests look up the columns of the sources that they stand in for: empty views with the right columns."""
-    files = {f"lake.{name}": home.lake / name / "_empty.parquet" for name in CONTRACTS}
+    files = {f"lake.{name}": home.lake / name / "00-no-rows.parquet" for name in CONTRACTS}
     files |= {f"snapshot.{path.stem}": path for path in home.snapshot.glob("*.parquet")}
     for schema in ("lake", "snapshot"):
         connection.execute(f"create schema if not exists {schema}")

@@ -47,7 +47,7 @@ if stage == "part written":
 elif stage == "part moved":
     def replace_then_die(source, target):
         replace(source, target)
-        if str(target).endswith(".parquet") and "llm_calls" in str(target) and "_empty" not in str(target):
+        if str(target).endswith(".parquet") and "llm_calls" in str(target) and Path(target).name != "00-no-rows.parquet":
             kill()
     lake.os.replace = replace_then_die
 elif stage == "ledger":

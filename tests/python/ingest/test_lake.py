@@ -253,7 +253,7 @@ def parts_on_disk(lake: Path) -> set[str]:
     return {
         path.relative_to(lake).as_posix()
         for path in lake.rglob("*.parquet")
-        if path.name != "_empty.parquet" and "_incoming" not in path.parts
+        if path.name != "00-no-rows.parquet" and "_incoming" not in path.parts
     }
 
 
@@ -458,7 +458,7 @@ def test_the_sweeper_leaves_the_parts_of_a_live_attempt(tmp_path):
 def test_every_contract_has_a_zero_row_file_with_its_full_schema(tmp_path):
     Lake(tmp_path / "lake")
     for contract in CONTRACTS.values():
-        table = pq.read_table(tmp_path / "lake" / contract.name / "_empty.parquet", partitioning=None)
+        table = pq.read_table(tmp_path / "lake" / contract.name / "00-no-rows.parquet", partitioning=None)
         assert table.num_rows == 0
         assert table.schema.equals(contract.schema)
 
