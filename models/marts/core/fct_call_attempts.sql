@@ -66,6 +66,7 @@ labelled as (
         coalesce(attempts.environment, labels.environment) as told_environment,
         coalesce(labels.outcome, 'unknown') as task_outcome,
         coalesce(steps.status, attempts.status) as final_status,
+        steps.failure_text,
         steps.step_key,
         steps.step_attempt_number,
         steps.first_input_tokens,
@@ -77,11 +78,6 @@ labelled as (
             when coalesce(labels.outcome, 'unknown') != 'unknown' then 'abandoned'
             else 'unresolved'
         end as attempt_role,
-        -- why it failed: its own error, unless the gateway logged a success that the next attempt took back
-        case
-            when steps.step_role = 'failed' and attempts.status = 'success' then steps.rejection_reason
-            when steps.step_role = 'failed' then coalesce(attempts.error_type, steps.rejection_reason)
-        end as failure_text,
         coalesce(attempts.unpriced_reason = 'awaiting_allocation', false) as is_self_hosted,
         allocated.allocation_grain,
         coalesce(allocated.is_unweighed, false) as is_unweighed,
@@ -115,17 +111,11 @@ labelled as (
 
 -- one row per distinct error text: each is compared with every pattern once
 failure_texts as (
-    select
-        error_type as failure_text,
-        lower(error_type) as error_text
-    from {{ ref('int_call_attempts') }}
-    where error_type is not null and {{ in_touched_dates('usage_date') }}
-    union
-    select
-        rejection_reason as failure_text,
-        lower(rejection_reason) as error_text
+    select distinct
+        failure_text,
+        lower(failure_text) as error_text
     from {{ ref('int_attempt_steps') }}
-    where rejection_reason is not null and {{ in_touched_dates('usage_date') }}
+    where failure_text is not null and {{ in_touched_dates('usage_date') }}
 ),
 
 ranked_causes as (
