@@ -17,10 +17,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint --processes 2 models tests/sql
 
+# Hours, 60 GB of disk. The dependency group is what pertask is compared with.
 bench: setup
-	$(BIN)/python bench/spend_logs.py
-	$(BIN)/python bench/formats.py
-	$(BIN)/python bench/gpus.py
+	uv=$$(command -v uv || echo $(BIN)/uv); \
+	$$uv sync --quiet --locked --inexact --group bench --python $(BIN)/python && $(BIN)/python bench/run.py
 
 drill: setup
 	$(BIN)/python -m pytest -m drill

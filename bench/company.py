@@ -40,7 +40,7 @@ CHAINS = (1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9, 12)
 """Calls of the tasks that follow each other, again and again; their kinds are below."""
 _KIND_OF_LENGTH = {1: 1, 2: 2, 3: 3, 4: 3, 5: 3, 6: 4, 7: 4, 8: 4, 9: 5, 12: 5}
 _EVEN_NIGHT, _ODD_NIGHT = 7, 8
-"""The places in ``CHAINS`` of the tasks that last over the night after an even or an odd day, in one round of 50."""
+"""The places in ``CHAINS`` of the tasks that last over the night after an even or an odd day, in one round of 20."""
 
 MODELS = (
     # provider, model, share of the metered calls up to here (of 100), input and output USD per million tokens
@@ -120,7 +120,7 @@ def generate(home: Path, *, calls: int, days: int, first: date = FIRST_DAY) -> N
     for name, text in MAPPINGS.items():
         _write(home / "mappings" / f"{name}.yml", text)
     last = first + timedelta(days - 1)
-    with _connect(company) as connection:
+    with _connect(home, company) as connection:
         for day in _days(first, last):
             _write_day(connection, home, company, day, is_last=day == last)
         _write_windows(connection, home / "landing/windows/windows.csv", first, last)
@@ -138,7 +138,7 @@ def add_day(home: Path, company: Company, day: date, *, first: date = FIRST_DAY)
         day: the day after its last one.
         first: the home's first day.
     """
-    with _connect(company) as connection:
+    with _connect(home, company) as connection:
         _write_day(connection, home, company, day, is_last=True)
         _write_windows(connection, home / f"landing/windows/{day}.csv", day, day)
         _write_bill(connection, home, day.replace(day=1), first, day)
@@ -158,13 +158,14 @@ def _owners() -> str:
     return f"match_on,match_value,team,service,valid_from,valid_to\n{rows}"
 
 
-def _connect(company: Company) -> duckdb.DuckDBPyConnection:
+def _connect(home: Path, company: Company) -> duckdb.DuckDBPyConnection:
     """A database in memory with the company's machines and what the queries draw with."""
     import duckdb
 
-    connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT})
+    connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(home / "spill")})
     teams = ", ".join(f"'{team}'" for team in TEAMS)
     connection.execute(f"""
+        set enable_progress_bar = false;
         -- a number from 0 to below 1 that belongs to a key and a purpose
         -- (hashed twice: the hashes of one key and two purposes differ by what the purposes differ)
         create macro draw(key, purpose) as (hash(hash(key, purpose)) >> 11) / 9007199254740992.0;
@@ -242,9 +243,9 @@ def _calls(company: Company, day: date, *, is_last: bool) -> str:
         chained as (
             select
                 *,
-                round % 50 = 0 and place = {evening} as is_evening,
-                round % 50 = 0 and place = {morning} as is_morning,
-                ({number} - (round % 50 = 0 and place = {morning})::integer) * 10000000::bigint
+                round % 20 = 0 and place = {evening} as is_evening,
+                round % 20 = 0 and place = {morning} as is_morning,
+                ({number} - (round % 20 = 0 and place = {morning})::integer) * 10000000::bigint
                     + round * {len(CHAINS)} + place as task_number,
                 {_listed(kinds)}[length] as kind,
                 draw(call_number, 'fault') < case when position = length then 0.012 else 0.074 end as is_faulty,
@@ -311,7 +312,7 @@ def _calls(company: Company, day: date, *, is_last: bool) -> str:
                 *,
                 timestamp '{day}' + to_milliseconds(passed::bigint + case
                     when is_morning then 1000000 * draw(task_number, 'start')
-                    when is_evening then greatest(86399000 - chain_lasts - 600000 * draw(task_number, 'start'), 0)
+                    when is_evening then greatest(86399000 - chain_lasts - 40000 * draw(task_number, 'start'), 0)
                     when draw(task_number, 'office hours') < 0.25
                         then (86399000 - chain_lasts) * draw(task_number, 'start')
                     else 3600000 * (6.5 + 13 * (
@@ -369,7 +370,7 @@ def _calls(company: Company, day: date, *, is_last: bool) -> str:
             output_tokens,
             case
                 when error_class is null and not is_own and position > 1 and draw(call_number, 'cache') < 0.5
-                    then 128 * (input_tokens * (0.4 + 0.5 * draw(call_number, 'cached')) // 128)::bigint
+                    then 128 * floor(input_tokens * (0.4 + 0.5 * draw(call_number, 'cached')) / 128)::bigint
                 else 0
             end as cached_tokens,
             case

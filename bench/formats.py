@@ -9,18 +9,19 @@ costs) beside those of one pass over their Parquet files.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import resource
 import shutil
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 # The packages must be found wherever this is started from, here and in the processes that it starts.
-BENCH = Path(__file__).resolve().parent
-sys.path[0] = str(BENCH.parent)
-sys.path.append(str(BENCH))
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 ROUNDS = 3
 TARGET_RATIO = 5.0
@@ -90,6 +91,13 @@ def generate(name: str, path: Path, rows: int) -> None:
     duckdb.execute(f"copy ({QUERIES[name]} from range({rows}) as calls (i){grouping}) to '{path}' (format json)")
 
 
+def bare_copy(path: Path, folder: Path) -> None:
+    """The baseline: the same file to Parquet, as DuckDB reads it."""
+    import duckdb
+
+    duckdb.execute(f"copy (select * from read_json('{path}')) to '{folder / 'bare.parquet'}' (format parquet)")
+
+
 def pertask_ingest(path: Path, folder: Path) -> None:
     """The file through ingest, into an empty lake."""
     from ingest.runner import IngestRequest, ingest
@@ -131,10 +139,29 @@ def pricing(path: Path, folder: Path) -> tuple[float, float]:
     ], time.perf_counter() - start
 
 
+def measure(work: Callable[[Path, Path], None], path: Path) -> tuple[float, float]:
+    """Run in a process of its own; returns (seconds, peak GiB)."""
+    receive, send = multiprocessing.get_context("spawn").Pipe(duplex=False)
+    process = multiprocessing.get_context("spawn").Process(target=_timed, args=(work, path, send))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(process.exitcode)
+    return receive.recv()
+
+
+def _timed(work: Callable[[Path, Path], None], path: Path, send: object) -> None:
+    import duckdb  # noqa: F401  (both sides start with it loaded)
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        start = time.perf_counter()
+        work(path, Path(folder))
+        seconds = time.perf_counter() - start
+    send.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20))
+
+
 def main() -> None:
     """Print the tables and whether the target is met."""
-    from spend_logs import bare_copy, measure
-
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     names = sys.argv[2:] or list(QUERIES)
     folder = Path(tempfile.mkdtemp(prefix="pertask-bench-"))

@@ -33,7 +33,16 @@ _SMALL_BYTES = 1 << 23
 _HALF_LINES = 10
 _EMPTY_GZIP_BYTES = 64
 _JSON_LINES = (".jsonl", ".ndjson")
+# How much of a file tells which fields it has.
+_SAMPLE_SLICES = 32
+_SLICE_BYTES = 1 << 17
 _REPLACEMENT = "\ufffd".encode()
+
+UNSEEN = "pertask: a field that the sample of the file did not have"
+"""What the query of a reader that trusts samples fails with when a sample was wrong."""
+
+_Path = tuple[str, ...]
+"""Where a value stands in a record: the keys that lead to it."""
 
 PLACE_COLUMNS = ("_file", "_content", "_broken", "_line")
 """What each row says of its record: the file's path, the text (for its length and hash only), why it is unreadable,
@@ -235,6 +244,8 @@ class Reader:
         notices: what the user should know of a file though no row was lost, collected while reading.
         is_careful: read JSON lines as text, one by one, so that a broken line costs only itself; several times slower
             than DuckDB's own reader, which gives up on the whole file. Small deliveries are always read so.
+        trusts_samples: take what a sample of JSON lines does not have as absent from the file. The query fails with
+            ``UNSEEN`` where that is not so; the delivery is then to be read again without.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -245,9 +256,13 @@ class Reader:
     catalog: str
     notices: list[tuple[Path, str]] = field(default_factory=list)
     is_careful: bool = False
+    trusts_samples: bool = True
     truncated: list[tuple[Path, int, str]] = field(default_factory=list)
     _rejects: list[tuple[str, Path]] = field(default_factory=list)
     _told: list[tuple[Path, str]] = field(default_factory=list)
+    _samples: dict[Path, Path] = field(default_factory=dict)
+    _seen: set[_Path] = field(default_factory=set)
+    _unseen: dict[_Path, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.is_careful = self.is_careful or sum(path.stat().st_size for path in self.files) < _SMALL_BYTES
@@ -287,7 +302,8 @@ class Reader:
         Args:
             columns: top-level columns to read; absent ones are null. Nested values come as JSON text.
             nested: columns that hold JSON, with the keys to read (``VARCHAR`` at the leaves); they come as structs,
-                whether the file holds the JSON as a value or as text.
+                whether the file holds the JSON as a value or as text. Nothing else in the extract may have the name
+                of such a column: ``without_unseen`` finds their values by it.
             known: further columns that the format knows and leaves; any other is named in a notice. None: no notice.
             heads: the files to read, when some of the delivery hold no rows (a manifest); default: all of them.
         """
@@ -298,6 +314,8 @@ class Reader:
             unknown = [name for name in head.columns if name.lower() not in expected]
             if unknown and known is not None:
                 self.tell(head.path, f"columns not read: {', '.join(unknown[:20])}")
+            if head.kind != "jsonl" or self.is_careful:
+                self._seen.update(_paths(nested))
             read = {"jsonl": self._json_lines, "json": self._json_document, "csv": self._csv, "parquet": self._parquet}
             queries.append(read[head.kind](head, columns, nested))
         if not queries:
@@ -454,18 +472,70 @@ class Reader:
                 )
             )"""
 
+    def over_samples(self, rows: str) -> str | None:
+        """SQL of rows as it would be over the samples alone; None where a file has none."""
+        is_sampled = self.trusts_samples and not self.is_careful
+        if not is_sampled or any(head.path not in self._samples for head in self.heads):
+            return None
+        for path, sample in self._samples.items():
+            rows = rows.replace(literal(path), literal(sample))
+        return rows
+
+    def without_unseen(self, query: str) -> str:
+        """A query in which the nested values that no file has are plain nulls.
+
+        DuckDB plans without them then; it does not look through a struct that is made of nulls and others.
+        """
+        unseen = {path: kind for path, kind in self._unseen.items() if path not in self._seen}
+        if not unseen:
+            return query
+        kinds = list(dict.fromkeys(unseen.values()))
+        made = self._parsed_query(f"select {', '.join(f'cast(null as {kind})' for kind in kinds)}")
+        nulls = dict(zip(kinds, made["statements"][0]["node"]["select_list"], strict=True))
+        tree = _with_nulls(self._parsed_query(query), {path: nulls[kind] for path, kind in unseen.items()})
+        return self.connection.execute("select json_deserialize_sql(cast(? as json))", [json.dumps(tree)]).fetchone()[0]
+
+    def _parsed_query(self, query: str) -> dict:
+        return json.loads(self.connection.execute("select json_serialize_sql(?)", [query]).fetchone()[0])
+
     def _fast_json_lines(self, head: Head, structure: dict[str, Structure]) -> str:
-        picked = ", ".join(identifier(name) for name in structure)
+        paths = list(_paths(structure))
+        seen = set(paths)
+        if self.trusts_samples:
+            seen = self._paths_in_sample(head, structure, paths)
+        self._seen |= seen
+        nested = [path for path in paths if len(path) > 1]
+        self._unseen |= {path: _struct_type(_at(structure, path)) for path in nested if path not in seen}
+        # What is in an object that was not seen needs no proof of its own.
+        unproven = [path for path in paths if path not in seen and (path[:-1] in seen or len(path) == 1)]
+        proof = ""
+        if unproven:
+            # Named by its table, so that ``without_unseen`` leaves it alone. The cast makes DuckDB look at whole
+            # columns, which is twice as fast as to look which rows are left after each of them.
+            is_there = " or ".join(f"{_dotted(('lines', *path))} is not null" for path in unproven)
+            proof = f"where case when cast(({is_there}) as tinyint) = 1 then error({literal(UNSEEN)}) else true end"
+        columns = {name: _as_seen(keys, (name,), seen) for name, keys in structure.items()}
+        picked = [f"{_seen_value(keys, (name,), seen)} as {identifier(name)}" for name, keys in structure.items()]
         return f"""
             select
                 {literal(head.path)} as _file,
                 cast(null as varchar) as _content,
                 cast(null as varchar) as _broken,
                 cast(null as bigint) as _line,
-                {picked}
-            from read_json({literal(self._plain(head.path))}, format = 'newline_delimited', columns = {{
-                {", ".join(f"{literal(name)}: {literal(_struct_type(keys))}" for name, keys in structure.items())}
-            }})"""
+                {", ".join(picked)}
+            from {_json_lines_of(self._plain(head.path), columns)} as lines
+            {proof}"""
+
+    def _paths_in_sample(self, head: Head, structure: dict[str, Structure], paths: list[_Path]) -> set[_Path]:
+        """The objects and leaves of a structure that have a value in a sample of the file."""
+        if head.path not in self._samples:
+            sample = self.folder / f"sample_{len(self._samples)}.jsonl"
+            sample.write_bytes(_sample_lines(self._plain(head.path)))
+            self._samples[head.path] = sample
+        counts = ", ".join(f"count({_dotted(path)})" for path in paths)
+        lines = _json_lines_of(self._samples[head.path], structure)
+        found = self.connection.execute(f"select {counts} from {lines}").fetchone()
+        return {path for path, count in zip(paths, found, strict=True) if count}
 
     def _csv(self, head: Head, columns: Sequence[str], nested: dict[str, Structure]) -> str:
         table = f"rejects_{len(self._rejects)}"
@@ -552,6 +622,86 @@ class Reader:
             self._repaired[head.path] = copy
         self._rejects.clear()
         return bool(self._repaired)
+
+
+def _json_lines_of(path: Path, columns: dict[str, Structure]) -> str:
+    """SQL of the records of JSON lines, as DuckDB's own reader has them."""
+    types = ", ".join(f"{literal(name)}: {literal(_struct_type(keys))}" for name, keys in columns.items())
+    return f"read_json({literal(path)}, format = 'newline_delimited', columns = {{{types}}})"
+
+
+def _sample_lines(path: Path) -> bytes:
+    """Whole lines from all over a file, or from the beginning of a compressed one."""
+    if _compression(path) != "none":
+        start = b""
+        for chunk in _decompressed(path):
+            start += chunk or b""
+            if chunk is None or len(start) >= _SAMPLE_SLICES * _SLICE_BYTES:
+                break
+        return start[: start.rfind(b"\n") + 1]
+    size, lines = path.stat().st_size, []
+    with open(path, "rb") as file:
+        for number in range(_SAMPLE_SLICES):
+            file.seek(number * max(size - _SLICE_BYTES, 0) // (_SAMPLE_SLICES - 1))
+            text = file.read(_SLICE_BYTES)
+            # A slice begins and ends within a line, but for the first one's beginning.
+            begin = text.find(b"\n") + 1 if number else 0
+            lines.append(text[begin : text.rfind(b"\n") + 1])
+    return b"".join(lines)
+
+
+def _paths(structure: dict[str, Structure], above: _Path = ()) -> Iterator[_Path]:
+    """Every object and leaf of a structure; a list is a leaf."""
+    for key, inner in structure.items():
+        yield (*above, key)
+        if isinstance(inner, dict):
+            yield from _paths(inner, (*above, key))
+
+
+def _dotted(path: _Path) -> str:
+    return ".".join(map(identifier, path))
+
+
+def _at(structure: Structure, path: _Path) -> Structure:
+    for key in path:
+        structure = structure[key]
+    return structure
+
+
+def _as_seen(keys: Structure, path: _Path, seen: set[_Path]) -> Structure:
+    """A structure in which whatever was not seen is text."""
+    if path not in seen:
+        return "VARCHAR"
+    if isinstance(keys, dict):
+        return {key: _as_seen(inner, (*path, key), seen) for key, inner in keys.items()}
+    return keys
+
+
+def _seen_value(keys: Structure, path: _Path, seen: set[_Path]) -> str:
+    """SQL of the value at a path of ``_as_seen``, of the type that the structure says."""
+    if path not in seen:
+        return f"cast(null as {_struct_type(keys)})"
+    if not isinstance(keys, dict) or all((*path, *inner) in seen for inner in _paths(keys)):
+        return _dotted(path)
+    inner = (f"{identifier(key)} := {_seen_value(of, (*path, key), seen)}" for key, of in keys.items())
+    return f"struct_pack({', '.join(inner)})"
+
+
+def _with_nulls(node: object, nulls: dict[_Path, dict]) -> object:
+    """A serialized query with the columns at some paths made null."""
+    if isinstance(node, list):
+        return [_with_nulls(item, nulls) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("class") == "COLUMN_REF":
+        null = nulls.get(tuple(node["column_names"]))
+        return {**null, "alias": node["alias"]} if null else node
+    replaced = {key: _with_nulls(value, nulls) for key, value in node.items()}
+    for before, after in zip(node.get("select_list", ()), replaced.get("select_list", ()), strict=True):
+        if after["class"] != before["class"]:
+            # A column that is picked as it is keeps its name.
+            after["alias"] = before["alias"] or before["column_names"][-1]
+    return replaced
 
 
 def _record_columns(columns: Sequence[str], nested: dict[str, Structure]) -> tuple[Structure, str]:

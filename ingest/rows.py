@@ -95,8 +95,8 @@ def load(
     connection = reader.connection
     table = f"{reader.catalog}.candidate_{contract.name}"
     rejects_before = len(reader.rejects())
-    columns, rows = _candidates(extract, contract, source)
-    connection.execute(f"create or replace table {table} as\n{rows}")
+    columns, rows = _candidates(_without_empty(extract, reader), contract, source)
+    connection.execute(f"create or replace table {table} as\n{reader.without_unseen(rows)}")
     rejects = [*reader.rejects()[rejects_before:], *reader.take_truncated()]
     if rejects and reader.mixes_line_ends():
         raise NeedsContent
@@ -134,6 +134,22 @@ def _with_declared_tokens(extract: Extract, reader: Reader) -> Extract:
         input_includes_cached=extract.input_includes_cached if cached is None else cached,
         output_includes_reasoning=extract.output_includes_reasoning if reasoning is None else reasoning,
     )
+
+
+def _without_empty(extract: Extract, reader: Reader) -> Extract:
+    """The extract without the columns that cannot have a value in this delivery, as DuckDB's planner knows."""
+    rows = reader.over_samples(extract.rows)
+    if rows is None:
+        return extract
+    values = ", ".join(f"stats(cast({text} as varchar)).has_no_null" for text in extract.columns.values())
+    told = reader.connection.execute(reader.without_unseen(f"select {values} from ({rows}) limit 1")).fetchone()
+    if told is None:
+        return extract
+    filled = {name for name, may_be_filled in zip(extract.columns, told, strict=True) if may_be_filled}
+    # A hashed id is filled later, and of a total only what is left goes into a bucket that the format does not fill.
+    filled |= {extract.hashed_id, *(rest for rest, *_ in _TOTALS.values())}
+    kept = {name: text for name, text in extract.columns.items() if name in filled}
+    return replace(extract, columns=kept)
 
 
 def _candidates(extract: Extract, contract: Contract, source: str) -> tuple[list[str], str]:

@@ -20,7 +20,7 @@ from ingest.buckets import Bucket, fetch
 from ingest.errors import IngestError
 from ingest.formats import MAPPING, load_format, sniff
 from ingest.lake import Attempt, Batch, Lake, SourceFile, batch_id, hash_file
-from ingest.reading import Options, Reader, literal, names_seen, read_head
+from ingest.reading import UNSEEN, Options, Reader, literal, names_seen, read_head
 from ingest.rows import Loaded, NeedsContent, load
 
 _MEMORY_LIMIT_MB = 3000
@@ -542,7 +542,11 @@ def _load(reader: Reader, orders: list[_Order]) -> dict[str, dict[str, Loaded]]:
                 for batch, one in found.items():
                     loaded[batch][extract.contract] = one
             return loaded
-        except (duckdb.Error, NeedsContent):
+        except (duckdb.Error, NeedsContent) as error:
+            if reader.trusts_samples and UNSEEN in str(error):
+                reader.trusts_samples = False
+                reader.notices.clear()
+                continue
             if reader.is_careful and not reader.repair():
                 raise
             reader.is_careful = True

@@ -204,7 +204,8 @@ def unmapped_usage(rows: str, text: str) -> str:
     return f"""
         select
             * exclude ({", ".join(f"unknown_{name}" for name in names.values())}),
-            case when {" or ".join(f"unknown_{name} != []" for name in names.values())} then nullif(cast(to_json(
+            case when {text} is null then null
+                when {" or ".join(f"unknown_{name} != []" for name in names.values())} then nullif(cast(to_json(
                 map_from_entries(flatten([{found}]))
             ) as varchar), '{{}}') end as unmapped
         from (select *, {", ".join(keys)} from ({rows}))"""

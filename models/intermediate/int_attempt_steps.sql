@@ -70,10 +70,10 @@ stepped as (
         in_scope.*,
         case
             when in_scope.has_step_index
-                then concat('index:', coalesce(in_scope.step_name, ''), ':', cast(in_scope.step_index as string))
+                then 'index:' || coalesce(in_scope.step_name, '') || ':' || cast(in_scope.step_index as string)
             when numbered_calls.step_number is not null
-                then concat('number:', numbered_calls.step_name, ':', cast(numbered_calls.step_number as string))
-            else concat('call:', in_scope.source, ':', in_scope.call_id)
+                then 'number:' || numbered_calls.step_name || ':' || cast(numbered_calls.step_number as string)
+            else 'call:' || in_scope.source || ':' || in_scope.call_id
         end as step_key,
         coalesce(in_scope.task_id, '') as task_key
     from in_scope

@@ -112,11 +112,11 @@ counted as (
             and calls.deployment_id is not distinct from pools.deployment_id
     left join shared_calls as by_response
         on
-            concat('response:', calls.response_id) = by_response.match_id
+            'response:' || calls.response_id = by_response.match_id
             and calls.usage_date = by_response.usage_date
     left join shared_calls as by_span
         on
-            concat('span:', calls.trace_id, ':', calls.span_id) = by_span.match_id
+            'span:' || calls.trace_id || ':' || calls.span_id = by_span.match_id
             and calls.usage_date = by_span.usage_date
 ),
 

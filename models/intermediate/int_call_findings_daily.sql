@@ -35,13 +35,12 @@ unpriced as (
     select
         usage_date,
         'unpriced_calls' as kind,
-        concat(coalesce(provider, 'no provider'), '/', coalesce(model, 'no model')) as subject,
+        coalesce(provider, 'no provider') || '/' || coalesce(model, 'no model') as subject,
         cast(null as decimal(38, 12)) as amount_usd,
         count(*) as affected_count,
-        concat(
-            unpriced_reason, ': ',
-            cast(cast(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) as bigint) as string), ' tokens'
-        ) as detail
+        unpriced_reason || ': '
+        || cast(cast(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) as bigint) as string) || ' tokens'
+            as detail
     from touched_attempts
     where unpriced_reason != 'no_price_for_tool'
     group by usage_date, provider, model, unpriced_reason
@@ -52,7 +51,7 @@ estimated as (
     select
         usage_date,
         'estimated_prices' as kind,
-        concat(coalesce(provider, 'no provider'), '/', coalesce(model, 'no model')) as subject,
+        coalesce(provider, 'no provider') || '/' || coalesce(model, 'no model') as subject,
         cast(sum(cost_usd) as decimal(38, 12)) as amount_usd,
         count(*) as affected_count,
         'cached input without a price of its own costs what fresh input does' as detail
@@ -69,7 +68,7 @@ unmapped as (
         source as subject,
         cast(null as decimal(38, 12)) as amount_usd,
         count(*) as affected_count,
-        concat('for instance ', min(unmapped_usage)) as detail
+        'for instance ' || min(unmapped_usage) as detail
     from touched_attempts
     where unmapped_usage is not null and duplicate_of_source is null
     group by usage_date, source
@@ -80,7 +79,7 @@ unreported as (
     select
         usage_date,
         'unreported_failures' as kind,
-        concat(coalesce(provider, 'no provider'), '/', coalesce(model, 'no model')) as subject,
+        coalesce(provider, 'no provider') || '/' || coalesce(model, 'no model') as subject,
         cast(sum(estimated_input_cost_usd) as decimal(38, 12)) as amount_usd,
         count(*) as affected_count,
         'failed attempts without usage; the dollars are an estimate that no cost contains' as detail
@@ -97,7 +96,7 @@ seen_twice as (
         source as subject,
         cast(null as decimal(38, 12)) as amount_usd,
         count(*) as affected_count,
-        concat('costed from ', duplicate_of_source) as detail
+        'costed from ' || duplicate_of_source as detail
     from touched_attempts
     where duplicate_of_source is not null
     group by usage_date, source, duplicate_of_source
@@ -106,13 +105,13 @@ seen_twice as (
 keyed_attempts as (
     select
         *,
-        concat('response:', response_id) as match_key
+        'response:' || response_id as match_key
     from attempts
     where response_id is not null
     union all
     select
         *,
-        concat('span:', trace_id, ':', span_id) as match_key
+        'span:' || trace_id || ':' || span_id as match_key
     from attempts
     where response_id is null and trace_id is not null and span_id is not null
 ),
@@ -125,9 +124,8 @@ lost_costs as (
         duplicates.source as subject,
         cast(null as decimal(38, 12)) as amount_usd,
         count(*) as affected_count,
-        concat(
-            duplicates.duplicate_of_source, ' goes first and has no cost for them: ', min(costed.unpriced_reason)
-        ) as detail
+        duplicates.duplicate_of_source || ' goes first and has no cost for them: ' || min(costed.unpriced_reason)
+            as detail
     from keyed_attempts as duplicates
     inner join keyed_attempts as costed
         on
@@ -176,10 +174,10 @@ split_keys as (
     select
         usage_date,
         'call_on_two_dates' as kind,
-        concat(source, '/', call_id, '/', cast(attempt_number as string)) as subject,
+        source || '/' || call_id || '/' || cast(attempt_number as string) as subject,
         cast(cost_usd as decimal(38, 12)) as amount_usd,
         cast(1 as bigint) as affected_count,
-        concat('also on ', cast(earlier_date as string)) as detail
+        'also on ' || cast(earlier_date as string) as detail
     from key_dates
     where earlier_date is not null and {{ in_touched_dates('usage_date') }}
 ),
@@ -201,10 +199,10 @@ unconverted as (
     select
         usage_date,
         'missing_exchange_rate' as kind,
-        concat('reported costs in ', reported_currency) as subject,
+        'reported costs in ' || coalesce(reported_currency, 'no currency') as subject,
         cast(null as decimal(38, 12)) as amount_usd,
         count(*) as affected_count,
-        concat(cast(cast(sum(reported_cost) as decimal(38, 2)) as string), ' ', reported_currency) as detail
+        cast(cast(sum(reported_cost) as decimal(38, 2)) as string) || coalesce(' ' || reported_currency, '') as detail
     from touched_attempts
     where reported_cost is not null and reported_cost_usd is null
     group by usage_date, reported_currency
@@ -218,7 +216,7 @@ repeated as (
         source as subject,
         cast(null as decimal(38, 12)) as amount_usd,
         cast(sum(rows_in_delivery - 1) as bigint) as affected_count,
-        concat('rows that share the key of an attempt with another one of their delivery, of ', min(call_id)) as detail
+        'rows that share the key of an attempt with another one of their delivery, of ' || min(call_id) as detail
     from calls
     group by usage_date, source
 ),

@@ -267,7 +267,7 @@ lanes as (
         *,
         case
             when has_deployment or (from_microsecond = 0 and to_microsecond = 3600000000) then pool_ids
-            else concat(pool_ids, ' @', cast(from_microsecond as string), '-', cast(to_microsecond as string))
+            else pool_ids || ' @' || cast(from_microsecond as string) || '-' || cast(to_microsecond as string)
         end as lane_id
     from part_lanes
 ),

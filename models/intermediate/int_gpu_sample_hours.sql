@@ -11,7 +11,7 @@ ranked_namespaces as (
         *,
         row_number() over (
             partition by card_uuid, resource_id, hour_at
-            order by present_microseconds desc, namespace asc
+            order by present_microseconds desc, namespace asc nulls last
         ) as namespace_rank
     from namespace_hours
     where namespace is not null

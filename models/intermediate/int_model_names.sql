@@ -27,7 +27,7 @@ prices as (
         prices.*,
         case
             when {{ matches_pattern('prices.model_key', 'dates.pattern') }}
-                then regexp_replace(prices.model_key, dates.pattern, '')
+                then {{ replace_matches('prices.model_key', 'dates.pattern', "''") }}
         end as undated_key
     from {{ ref('int_prices') }} as prices
     left join dates on true
@@ -172,12 +172,12 @@ stage_{{ stage }} as (
         names.model,
         case
             when matches.pattern is null then names.model_key
-            else regexp_replace(names.model_key, matches.pattern, matches.replacement)
+            else {{ replace_matches('names.model_key', 'matches.pattern', 'matches.replacement') }}
         end as model_key,
         case
             when matches.rule is null then names.rule
             when names.rule = 'exact' then matches.rule
-            else concat(names.rule, '+', matches.rule)
+            else names.rule || '+' || matches.rule
         end as rule
     from stage_{{ stage - 1 }} as names
     left join stage_{{ stage }}_matches as matches
@@ -218,7 +218,7 @@ stage_{{ stages | max + 1 }} as (
         names.billing,
         names.model,
         only_snapshots.snapshot_key as model_key,
-        case when names.rule = 'exact' then 'only_snapshot' else concat(names.rule, '+only_snapshot') end as rule
+        case when names.rule = 'exact' then 'only_snapshot' else names.rule || '+only_snapshot' end as rule
     from stage_{{ stages | max }} as names
     inner join only_snapshots
         on

@@ -249,8 +249,8 @@ priced as (
     select
         step_number,
         max(model) as model,
-        concat(',', {{ join_texts('case when is_estimated then component end', "','") }}, ',') as estimated_components,
-        concat(',', {{ join_texts("case when price_source = 'company' then component end", "','") }}, ',')
+        ',' || {{ join_texts('case when is_estimated then component end', "','") }} || ',' as estimated_components,
+        ',' || coalesce({{ join_texts("case when price_source = 'company' then component end", "','") }}, '') || ','
             as company_components
         {%- for component in price_components() %},
         max(case when component = '{{ component }}' then unit_price_usd end) as {{ component }}_price_usd {%- endfor %}

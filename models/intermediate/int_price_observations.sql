@@ -198,6 +198,8 @@ select
     valid_from,
     case
         when state = 'used'
-            then lead(valid_from) over (partition by plan_key, component, state order by observed_at, valid_from)
+            then lead(valid_from) over (
+                partition by plan_key, component, state order by observed_at, valid_from nulls last
+            )
     end as valid_to
 from stated

@@ -141,6 +141,6 @@ select
     {{ names | join(',\n    ') }},
     pool_kind,
     pool_name,
-    concat(pool_kind, ' ', pool_name) as pool_id
+    pool_kind || ' ' || pool_name as pool_id
 from placed
 where pool_kind is not null

@@ -2,8 +2,8 @@
     'task_type', 'team', 'application', 'customer', 'environment', 'step_name', 'step_index', 'prompt_version',
 ] %}
 {%- set match_ids = [
-    "concat('response:', calls.response_id)",
-    "concat('span:', calls.trace_id, ':', calls.span_id)",
+    "('response:' || calls.response_id)",
+    "('span:' || calls.trace_id || ':' || calls.span_id)",
 ] %}
 
 with batches as (
@@ -38,8 +38,8 @@ known_ids as (
     select distinct
         source,
         usage_date,
-        case when response_id is not null then concat('response:', response_id) end as response_key,
-        case when trace_id is not null and span_id is not null then concat('span:', trace_id, ':', span_id) end
+        case when response_id is not null then 'response:' || response_id end as response_key,
+        case when trace_id is not null and span_id is not null then 'span:' || trace_id || ':' || span_id end
             as span_key
     from {{ lake('llm_calls', near=true) }}
     where

@@ -53,7 +53,7 @@ loops as (
         step_name,
         row_number() over (
             partition by task_id, started_date
-            order by count(*) desc, min(step_started_at), step_name
+            order by count(*) desc, min(step_started_at), step_name nulls last
         ) as loop_rank
     from steps
     group by task_id, started_date, step_name

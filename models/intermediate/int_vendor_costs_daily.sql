@@ -98,10 +98,10 @@ named_wordings as (
     inner join names
         on
             wordings.provider = names.provider
-            and contains(concat(' ', wordings.line_words, ' '), concat(' ', names.name_words, ' '))
+            and contains(' ' || wordings.line_words || ' ', ' ' || names.name_words || ' ')
     where
         not {{ matches_pattern(
-            "ltrim(split_part(concat(' ', wordings.line_words, ' '), concat(' ', names.name_words, ' '), 2))",
+            "ltrim(split_part(' ' || wordings.line_words || ' ', ' ' || names.name_words || ' ', 2))",
             "'^([0-9]{1,2}|mini|nano|micro|lite|pro|max|turbo|flash|fast|audio|realtime|transcribe|tts|codex|chat"
             ~ "|search|image|vision|embedding|embed|instruct|thinking|preview|deep|oss) '"
         ) }}

@@ -110,7 +110,7 @@ stage_{{ stage }} as (
         names.name,
         case
             when matches.pattern is null then names.plain_name
-            else regexp_replace(names.plain_name, matches.pattern, matches.replacement)
+            else {{ replace_matches('names.plain_name', 'matches.pattern', 'matches.replacement') }}
         end as plain_name
     from stage_{{ stage - 1 }} as names
     left join stage_{{ stage }}_matches as matches

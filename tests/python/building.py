@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from typing import Any
 
 from ingest.runner import ingest
 from orchestration.lib import builds
@@ -37,7 +38,7 @@ def run_dbt(home: Home, *arguments: str) -> None:
     from dbt.cli.main import dbtRunner
 
     os.environ.update(builds.environment(home))
-    result = dbtRunner(manifest=_manifest()).invoke(["--quiet", "--no-use-colors", *arguments])
+    result = dbtRunner(manifest=manifest()).invoke(["--quiet", "--no-use-colors", *arguments])
     # dbt keeps the file open for the process's next command, and the next one here is another home's
     DuckDBConnectionManager.close_all_connections()
     if not result.success:
@@ -50,8 +51,8 @@ def run_dbt(home: Home, *arguments: str) -> None:
 
 
 @cache
-def _manifest() -> object:
-    """dbt's manifest of the project: the same for every home."""
+def manifest() -> Any:
+    """dbt's manifest of the project: the same for every home. Needs ``builds.environment`` of one."""
     from dbt.cli.main import dbtRunner
 
     result = dbtRunner().invoke(["--quiet", "parse"])

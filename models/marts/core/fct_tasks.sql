@@ -127,7 +127,7 @@ tasks as (
         min(started_at) as started_at,
         max(coalesce(ended_at, started_at)) as ended_at,
         min(first_token_at) as first_token_at,
-        count(distinct concat(source, ':', call_id)) as call_count,
+        count(distinct source || ':' || call_id) as call_count,
         count(*) as attempt_count,
         sum(case when attempt_role in ('recovered', 'abandoned', 'unresolved') then 1 else 0 end)
             as failed_attempt_count,

@@ -27,11 +27,9 @@ delivered as (
         cast(batches.delivered_at as timestamp) as delivered_at,
         -- buckets of days and buckets within days say the same twice
         cast(usage.ended_at as timestamp) >= cast(usage.started_at as timestamp) + interval '1' day as is_whole_day,
-        concat(
-            {%- for count in told_by %}
-            case when usage.{{ count }} is null then '-' else '+' end{{ ',' if not loop.last }}
-            {%- endfor %}
-        ) as report_kind
+        {%- for count in told_by %}
+        case when usage.{{ count }} is null then '-' else '+' end{{ ' ||' if not loop.last }}
+        {%- endfor %} as report_kind
     from usage
     inner join batches on usage.batch_id = batches.batch_id
     left join providers on lower(trim(usage.provider)) = providers.provider_alias
