@@ -6,11 +6,17 @@ with batches as (
     where contract = 'llm_calls' and change != 'removed'
 ),
 
+-- ids that may stand for several rows; most stand for one, and are handed through: to rank all rows, wide as they are,
+-- costs many times what it takes to find these
 repeated_ids as (
-    select * from {{ ref('stg_repeated_calls') }}
+    select
+        call_id,
+        usage_date
+    from {{ lake('llm_calls') }}
+    group by call_id, usage_date
+    having count(*) > 1
 ),
 
--- most ids stand for one row, which is handed through: to rank all rows, wide as they are, costs many times as much
 alone as (
     select
         calls.*,
