@@ -55,7 +55,8 @@ MARTS_ON_STAGING = {
 """Marts that read a staging model, and why nothing stands between."""
 
 KEYS_ELSEWHERE = {
-    "stg_llm_calls": "int_call_attempts",
+    "stg_llm_calls": "int_attempt_outlines",
+    "int_call_attempts": "int_attempt_outlines",
     "stg_resource_links": "int_resource_links",
     "stg_replica_windows": "int_replica_windows",
     "int_bill_lines_classified": "int_bill_lines",
