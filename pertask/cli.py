@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ingest.runner import BatchResult, IngestRequest
     from pertask.config import Config
     from pertask.screen import Screen
+    from publish.conditions import Outcome
     from publish.exports.marts import MartsExport, PublishedMart
 
 FAILED, WRONG_USAGE, INCOMPLETE = 1, 2, 3
@@ -184,9 +185,18 @@ def ingest(
 @click.option("--full-refresh", is_flag=True, help="Recompute every date.")
 @click.option("--from", "first", type=_Day(), help="Recompute from this date on, besides what changed.")
 @click.option("--to", "last", type=_Day(), help="Recompute until this date, itself included.")
-def build(full_refresh: bool, first: date | None, last: date | None) -> None:
+@click.option(
+    "--target",
+    type=click.Choice(("duckdb", "spark")),
+    default="duckdb",
+    show_default=True,
+    help="The engine: spark builds the same marts beside these, as tables of Spark (docs/scale-out.md).",
+)
+def build(full_refresh: bool, first: date | None, last: date | None, target: str) -> None:
     """Build the warehouse from the lake and check it; only the dates that changed are recomputed."""
-    sys.exit(_run_graph(_home(), ("build",), full_refresh=full_refresh, dates=_dates(first, last)))
+    options = {"full_refresh": full_refresh, "dates": _dates(first, last)}
+    home = _home()
+    sys.exit(_build_on_spark(home, **options) if target == "spark" else _run_graph(home, ("build",), **options))
 
 
 @cli.command()
@@ -633,18 +643,43 @@ def _run_graph(home: Home, steps: tuple[str, ...], **options: Any) -> int:
         if "ingest" in steps:
             report_undelivered(screen, home, config, outcome.deliveries or ())
     report_deliveries(screen, outcome.deliveries or ())
-    for warning in outcome.warnings:
-        screen.say(f"warning: {warning.name}: {warning.message}")
+    _say_checks(screen, outcome)
     if not outcome.succeeded:
-        for failure in outcome.failed_checks:
-            click.echo(f"check failed: {failure.name}: {failure.message}", err=True)
-        click.echo(outcome.message, err=True)
         stays = "The last publication stays as it was." if home.published_file.exists() else "Nothing was published."
         click.echo(stays, err=True)
         return FAILED
     if "build" in steps:
         screen.say("build: every check passed" + (", with the warnings above" if outcome.warnings else ""))
     return _end(config, outcome.deliveries or ())
+
+
+def _say_checks(screen: Screen, outcome: Outcome) -> None:
+    for warning in outcome.warnings:
+        screen.say(f"warning: {warning.name}: {warning.message}")
+    if not outcome.succeeded:
+        for failure in outcome.failed_checks:
+            click.echo(f"check failed: {failure.name}: {failure.message}", err=True)
+        click.echo(outcome.message, err=True)
+
+
+def _build_on_spark(home: Home, **options: Any) -> int:
+    """Build on Spark and say how it went; returns the exit code."""
+    from ingest.errors import LakeError
+    from orchestration.lib import spark
+    from orchestration.lib.locks import HomeInUse
+    from pertask.screen import Screen
+
+    with Screen() as screen:
+        try:
+            outcome = spark.build(home, say=screen.say, **options)
+        except spark.SparkMissing as error:
+            raise _Refusal(str(error), WRONG_USAGE) from error
+        except (HomeInUse, LakeError) as error:
+            raise _Refusal(str(error), FAILED) from error
+    _say_checks(screen, outcome)
+    if outcome.succeeded:
+        screen.say(f"build: every check passed; the marts are tables of Spark, in {home.spark_tables}")
+    return 0 if outcome.succeeded else FAILED
 
 
 def _roll_back(home: Home) -> int:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Home:
-    """The paths of one home, all absolute; nothing is created or read."""
+    """The paths of one home, all absolute; nothing is created or read.
+
+    Attributes:
+        root: its folder.
+        engine: what builds the marts, duckdb or spark. Each has its own folder for all that a build writes, as what
+            changed since the last build is another thing for each.
+    """
 
     root: Path
+    engine: str = "duckdb"
 
     @classmethod
     def current(cls) -> Home:
         """The home that PERTASK_HOME names; without it, the current folder."""
         return cls(Path(os.environ.get("PERTASK_HOME") or ".").absolute())
+
+    def on(self, engine: str) -> Home:
+        """The same home, built by another engine."""
+        return replace(self, engine=engine)
 
     @property
     def config_file(self) -> Path:
@@ -46,12 +57,22 @@ class Home:
     @property
     def warehouse(self) -> Path:
         """Everything that a build writes."""
-        return self.root / "warehouse"
+        return self.root / "warehouse" if self.engine == "duckdb" else self.root / "warehouse" / self.engine
 
     @property
     def warehouse_file(self) -> Path:
         """The DuckDB file that dbt builds; readers get the published one."""
         return self.warehouse / "pertask.duckdb"
+
+    @property
+    def spark_tables(self) -> Path:
+        """The tables that dbt builds on Spark, unless a profile of the home's own says otherwise."""
+        return self.root / "warehouse" / "spark" / "tables"
+
+    @property
+    def own_profiles(self) -> Path:
+        """A dbt profile of the home's own for Spark: where its cluster is, and its catalog."""
+        return self.root / "profiles.yml"
 
     @property
     def snapshot(self) -> Path:

@@ -12,5 +12,5 @@
 {%- endmacro %}
 
 {% macro spark__json_value(text, key) -%}
-    get_json_object({{ text }}, concat('$["', {{ key }}, '"]'))
+    get_json_object({{ text }}, '$[''' || {{ key }} || ''']')
 {%- endmacro %}

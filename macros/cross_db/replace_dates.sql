@@ -34,24 +34,3 @@
     insert into {{ arguments['target_relation'] }} ({{ columns }})
     select {{ columns }} from {{ arguments['temp_relation'] }}
 {%- endmacro %}
-
-
-{#- dbt-spark knows four strategies by name and has no way to add one: these two of its macros let ours in. -#}
-{% macro dbt_spark_validate_get_incremental_strategy(raw_strategy, file_format) -%}
-    {{- return(raw_strategy) -}}
-{%- endmacro %}
-
-{% macro dbt_spark_get_incremental_sql(strategy, source, target, existing, unique_key, incremental_predicates) -%}
-    {{- get_incremental_replace_dates_sql({
-        'target_relation': target,
-        'temp_relation': source,
-        'dest_columns': adapter.get_columns_in_relation(target),
-    }) -}}
-{%- endmacro %}
-
-{#- An incremental table has a partition per date, so that a date can be dropped. -#}
-{% macro spark__partition_cols(label, required=false) -%}
-    {%- if config.get('materialized') == 'incremental' %}
-    {{ label }} ({{ config.get('meta')['date_column'] }})
-    {%- endif -%}
-{%- endmacro %}

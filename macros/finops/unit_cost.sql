@@ -4,5 +4,8 @@
     unit_cost('fully_priced_cost_usd', 'fully_priced_tasks')  ->  decimal(38, 12)
 -#}
 {% macro unit_cost(money, count) -%}
-    cast({{ safe_divide(money, count) }} as decimal(38, 12))
+    cast(
+        case when {{ money }} < 0 then -1 else 1 end * {{ share_money('abs(' ~ money ~ ')', '1', count) }}
+        as decimal(38, 12)
+    )
 {%- endmacro %}

@@ -40,7 +40,7 @@ calls as (
         task_id,
         coalesce(step_name, '') as step_name,
         min(started_at) as first_started_at,
-        min_by(retry_reason, attempt_number) as first_retry_reason,
+        {{ first_said('retry_reason', 'attempt_number') }} as first_retry_reason,
         min(attempt_number) as first_attempt_number
     from in_scope
     where not has_step_index
@@ -108,7 +108,7 @@ judged as (
     select
         *,
         lead(retry_reason) over step_order as rejection_reason,
-        row_number() over step_order as step_attempt_number,
+        cast(row_number() over step_order as bigint) as step_attempt_number,
         lead(started_at) over step_order is null as is_final_attempt,
         -- a first attempt that read nothing says nothing of what the next one sent again
         first_value(nullif(input_tokens, 0)) over step_order as first_input_tokens,
@@ -168,12 +168,12 @@ outcomes as (
         stepped.status,
         stepped.error_type,
         cast(null as string) as rejection_reason,
-        1 as step_attempt_number,
+        cast(1 as bigint) as step_attempt_number,
         true as is_final_attempt,
         nullif(stepped.input_tokens, 0) as first_input_tokens,
         cast(null as decimal(18, 0)) as neighbour_input_tokens,
         stepped.status as final_status,
-        case when stepped.status = 'success' then 1 end as successful_attempt_number
+        case when stepped.status = 'success' then cast(1 as bigint) end as successful_attempt_number
     from stepped
     left join repeated_steps
         on stepped.task_key = repeated_steps.task_key and stepped.step_key = repeated_steps.step_key

@@ -1,7 +1,7 @@
 {%- set stages = range(1, 6) %}
 
-with calls as (
-    select * from {{ lake('llm_calls') }}
+with logged_names as (
+    select * from {{ ref('int_logged_names') }}
 ),
 
 aliases as (
@@ -31,17 +31,6 @@ prices as (
         end as undated_key
     from {{ ref('int_prices') }} as prices
     left join dates on true
-),
-
--- one row per provider, model and date as logged: names are resolved once, not once a call; a tool that is no model is
--- priced by its name
-logged_names as (
-    select distinct
-        provider as logged_provider,
-        model as logged_model,
-        case when model is null then tool_name end as logged_tool,
-        usage_date
-    from calls
 ),
 
 company_names as (
@@ -108,7 +97,7 @@ vendors as (
         unprefixed.logged_provider,
         unprefixed.logged_model,
         unprefixed.usage_date,
-        min_by(rules.sets_provider, rules.priority) as provider
+        {{ first_said('rules.sets_provider', 'rules.priority') }} as provider
     from unprefixed
     inner join rules
         on
@@ -149,20 +138,21 @@ stage_{{ stage }}_matches as (
         names.logged_model,
         names.logged_tool,
         names.usage_date,
-        min_by(rules.pattern, rules.priority) as pattern,
-        min_by(coalesce(rules.replacement, ''), rules.priority) as replacement,
-        min_by(rules.rule, rules.priority) as rule
+        names.provider,
+        names.billing,
+        names.model,
+        names.model_key,
+        names.rule,
+        {{ first_said('rules.pattern', 'rules.priority') }} as matched_pattern,
+        {{ first_said("coalesce(rules.replacement, '')", 'rules.priority') }} as replacement,
+        {{ first_said('rules.rule', 'rules.priority') }} as matched_rule
     from stage_{{ stage - 1 }} as names
-    inner join rules
+    left join rules
         on
             rules.stage = {{ stage }}
             and (rules.provider is null or names.provider = rules.provider)
             and {{ matches_pattern('names.model_key', 'rules.pattern') }}
-    group by names.logged_provider, names.logged_model, names.logged_tool, names.usage_date
-),
-
-stage_{{ stage }} as (
-    select
+    group by
         names.logged_provider,
         names.logged_model,
         names.logged_tool,
@@ -170,22 +160,29 @@ stage_{{ stage }} as (
         names.provider,
         names.billing,
         names.model,
+        names.model_key,
+        names.rule
+),
+
+stage_{{ stage }} as (
+    select
+        logged_provider,
+        logged_model,
+        logged_tool,
+        usage_date,
+        provider,
+        billing,
+        model,
         case
-            when matches.pattern is null then names.model_key
-            else {{ replace_matches('names.model_key', 'matches.pattern', 'matches.replacement') }}
+            when matched_pattern is null then model_key
+            else {{ replace_matches('model_key', 'matched_pattern', 'replacement') }}
         end as model_key,
         case
-            when matches.rule is null then names.rule
-            when names.rule = 'exact' then matches.rule
-            else names.rule || '+' || matches.rule
+            when matched_rule is null then rule
+            when rule = 'exact' then matched_rule
+            else rule || '+' || matched_rule
         end as rule
-    from stage_{{ stage - 1 }} as names
-    left join stage_{{ stage }}_matches as matches
-        on
-            names.logged_provider is not distinct from matches.logged_provider
-            and names.logged_model is not distinct from matches.logged_model
-            and names.logged_tool is not distinct from matches.logged_tool
-            and names.usage_date = matches.usage_date
+    from stage_{{ stage }}_matches
 ),
 {% endfor %}
 -- one row per name without a date, and date on which one dated snapshot of it has a price, and no more

@@ -143,7 +143,15 @@ steps as (
         {%- endfor %}
         day_steps.day_from_minute,
         day_steps.day_to_minute,
-        row_number() over (order by tiers.provider, tiers.model_key, tiers.valid_from) as step_number
+        -- told apart by the whole key: a number that another reading could give to another row joins the wrong prices
+        row_number() over (
+            order by
+                tiers.provider, tiers.model_key, tiers.valid_from, tiers.valid_to, tiers.service_tier, regions.region,
+                {%- for count in counts %}
+                {{ count }}_steps.{{ count }}_from_tokens,
+                {%- endfor %}
+                day_steps.day_from_minute
+        ) as step_number
     from tiers
     inner join regions
         on

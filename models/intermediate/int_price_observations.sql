@@ -35,7 +35,8 @@ booked as (
     select
         {{ plan_key }} as plan_key,
         component,
-        max_by(usd_per_million, coalesce(valid_from, timestamp '0001-01-01 00:00:00')) as booked_usd_per_million,
+        {{ newest('usd_per_million', "coalesce(valid_from, timestamp '0001-01-01 00:00:00')") }}
+            as booked_usd_per_million,
         max(observed_date) as booked_date
     from price_book
     where daily_from is null
@@ -67,7 +68,7 @@ anchors as (
         plan_key,
         component,
         max(observations) as observations,
-        min_by(usd_per_million, case when near_observations > 1 or observations = 1 then observed_at end)
+        {{ first_said('usd_per_million', 'case when near_observations > 1 or observations = 1 then observed_at end') }}
             as anchor_usd_per_million
     from supported
     group by plan_key, component

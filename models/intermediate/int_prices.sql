@@ -126,7 +126,7 @@ daily as (
 spelled as (
     select
         *,
-        min_by(model, source_rank * -1) over (partition by provider, model_key) as spelled_model
+        {{ first_said('model', 'source_rank * -1') }} over (partition by provider, model_key) as spelled_model
     from daily
 )
 

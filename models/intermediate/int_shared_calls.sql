@@ -90,7 +90,7 @@ shared_dates as (
     select
         here.call_key,
         here.usage_date,
-        min_by(there.source, there.source_rank) as first_source
+        {{ first_said('there.source', 'there.source_rank') }} as first_source
     from shared_rows_by_date as here
     inner join shared_rows_by_date as there
         on
@@ -190,7 +190,7 @@ together as (
         here.call_key,
         here.usage_date
         {%- for column in ['task_id', 'task_id_origin'] %},
-        min_by(others.{{ column }}, others.task_rank) as {{ column }} {%- endfor %}
+        {{ first_said('others.' ~ column, 'others.task_rank') }} as {{ column }} {%- endfor %}
         {%- for label in labels %},
         {{ first_said('others.' ~ label, 'others.source_rank') }} as {{ label }} {%- endfor %}
     from shared_dates as here

@@ -93,30 +93,27 @@ stage_{{ stage }}_matches as (
     select
         names.provider,
         names.name,
-        min_by(rules.pattern, rules.priority) as pattern,
-        min_by(coalesce(rules.replacement, ''), rules.priority) as replacement
+        names.plain_name,
+        {{ first_said('rules.pattern', 'rules.priority') }} as matched_pattern,
+        {{ first_said("coalesce(rules.replacement, '')", 'rules.priority') }} as replacement
     from stage_{{ stage - 1 }} as names
-    inner join rules
+    left join rules
         on
             rules.stage = {{ stage }}
             and (rules.provider is null or names.provider = rules.provider)
             and {{ matches_pattern('names.plain_name', 'rules.pattern') }}
-    group by names.provider, names.name
+    group by names.provider, names.name, names.plain_name
 ),
 
 stage_{{ stage }} as (
     select
-        names.provider,
-        names.name,
+        provider,
+        name,
         case
-            when matches.pattern is null then names.plain_name
-            else {{ replace_matches('names.plain_name', 'matches.pattern', 'matches.replacement') }}
+            when matched_pattern is null then plain_name
+            else {{ replace_matches('plain_name', 'matched_pattern', 'replacement') }}
         end as plain_name
-    from stage_{{ stage - 1 }} as names
-    left join stage_{{ stage }}_matches as matches
-        on
-            names.provider = matches.provider
-            and names.name = matches.name
+    from stage_{{ stage }}_matches
 ),
 {% endfor %}
 -- what a bill says of a model: without the maker before it, as words between blanks

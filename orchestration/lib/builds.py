@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[2]
 """The dbt project: the folder of dbt_project.yml."""
 
+_LOCAL_SPARK = PROJECT / "deploy" / "spark" / "local"
+"""Holds the spark-defaults.conf of a session on one machine, where nobody has set up another."""
+
 _CODE = ("models/**/*.sql", "macros/**/*.sql", "dbt_project.yml")
 _PARSED = (*_CODE, "models/**/*.yml", "models/**/*.md", "seeds/*", "tests/sql/*.sql", "profiles.yml")
 _TESTS_EVERYTHING = " tests everything"
@@ -66,6 +69,16 @@ class Build:
     def is_needed(self) -> bool:
         """Whether anything is to be recomputed: the marts of an unchanged snapshot are the marts there are."""
         return self.full_refresh or self.batches_changed > 0 or bool(self.causes)
+
+    @property
+    def description(self) -> str:
+        """A line for people: what the build is about to recompute, and why."""
+        if self.full_refresh:
+            return f"build: everything is recomputed ({self.reason})"
+        if not self.is_needed:
+            return "build: nothing changed since the last one"
+        changed = [f"{self.batches_changed} changed deliveries"] if self.batches_changed else []
+        return f"build: {', '.join([*changed, *self.causes])}"
 
 
 def prepare(
@@ -187,7 +200,16 @@ def arguments(home: Home, *, full_refresh: bool, tests_everything: bool = False)
     if tests_everything:
         variables["test_everything"] = True
     extra = ["--full-refresh"] if full_refresh else []
-    return ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(variables), *extra]
+    return [
+        "build",
+        "--target",
+        home.engine,
+        "--exclude-resource-type",
+        "unit_test",
+        "--vars",
+        json.dumps(variables),
+        *extra,
+    ]
 
 
 def check_writable(home: Home) -> None:
@@ -263,10 +285,14 @@ def _mend(home: Home) -> None:
 
 def environment(home: Home) -> dict[str, str]:
     """The environment in which dbt runs for a home."""
+    is_own = home.engine == "spark" and home.own_profiles.exists()
+    is_set_up = bool({"SPARK_CONF_DIR", "PERTASK_SPARK_MASTER"} & os.environ.keys())
     return {
+        **({"SPARK_CONF_DIR": str(_LOCAL_SPARK)} if home.engine == "spark" and not is_set_up else {}),
         "PERTASK_HOME": str(home.root),
+        "PERTASK_SNAPSHOT": str(home.snapshot),
         "DBT_PROJECT_DIR": str(PROJECT),
-        "DBT_PROFILES_DIR": str(PROJECT),
+        "DBT_PROFILES_DIR": str(home.root if is_own else PROJECT),
         "DBT_TARGET_PATH": str(home.target),
         "DBT_LOG_PATH": str(home.logs),
         "PERTASK_BUILD_MEMORY": os.environ.get("PERTASK_BUILD_MEMORY") or _build_memory(),
@@ -355,7 +381,7 @@ def _full_refresh_reason(
 ) -> str:
     if requested:
         return "requested"
-    if not home.warehouse_file.exists():
+    if not _warehouse_exists(home):
         return "there is no warehouse yet"
     last = home.last_snapshot / _HASH_FILE
     if not last.exists():
@@ -370,6 +396,13 @@ def _full_refresh_reason(
     if _has_lost_files(home):
         return "files that the last build read are gone from the lake"
     return ""
+
+
+def _warehouse_exists(home: Home) -> bool:
+    if home.engine == "spark":
+        # a catalog of the home's own is not looked at: without its tables dbt stops at the first incremental model
+        return home.spark_tables.exists() or home.own_profiles.exists()
+    return home.warehouse_file.exists()
 
 
 def _sources(precedences: dict[str, int]) -> pa.Table:

@@ -33,7 +33,8 @@ def run(home: Home, arguments: list[str]) -> bool:
     with open(home.logs / "dbt_output.log", "w", encoding="utf-8") as log:
         done = subprocess.run(
             [str(executable), "--no-use-colors", *arguments],
-            cwd=builds.PROJECT,
+            # what an engine drops into the current folder, such as Derby's log, is a log too
+            cwd=home.logs,
             env={**os.environ, **builds.environment(home)},
             stdin=subprocess.DEVNULL,
             stdout=log,

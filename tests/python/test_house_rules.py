@@ -40,7 +40,7 @@ DISPATCHED_FOR_DBT = {"replace_dates": ("get_incremental_replace_dates_sql", "re
 """Files of macros/cross_db whose macro has the name by which dbt looks for it: that name, and what it dispatches."""
 
 LAKE_READERS = {
-    "int_model_names": "the distinct names of all rows: taking the newest delivery of each call first changes nothing",
+    "int_logged_names": "the distinct names of all rows: taking the newest delivery of each call first changes nothing",
     "int_shared_calls": "also reads the days on either side of the touched dates, which staging does not",
     "quarantined_rows": "a row that could not be read has nothing to be typed or deduplicated",
 }

@@ -47,7 +47,8 @@ if stage == "part written":
 elif stage == "part moved":
     def replace_then_die(source, target):
         replace(source, target)
-        if str(target).endswith(".parquet") and "llm_calls" in str(target) and Path(target).name != "00-no-rows.parquet":
+        placed = Path(target)
+        if placed.suffix == ".parquet" and "llm_calls" in placed.parts and placed.name != "00-no-rows.parquet":
             kill()
     lake.os.replace = replace_then_die
 elif stage == "ledger":

@@ -60,8 +60,12 @@ judged as (
 ranked as (
     select
         *,
-        row_number() over spend_order as spend_rank,
-        sum(cost_usd) over (spend_order rows between unbounded preceding and current row) as cumulative_cost_usd,
+        cast(row_number() over spend_order as bigint) as spend_rank,
+        sum(cost_usd) over (
+            partition by window_name, dimension
+            order by cost_usd desc, member asc
+            rows between unbounded preceding and current row
+        ) as cumulative_cost_usd,
         count(*) over (partition by window_name, dimension) as member_count,
         sum(cost_usd) over (partition by window_name, dimension) as total_cost_usd
     from judged

@@ -21,7 +21,7 @@ alone as (
     select
         calls.*,
         1 as newest_rank,
-        1 as rows_in_delivery
+        cast(1 as bigint) as rows_in_delivery
     from {{ lake('llm_calls') }} as calls
     inner join batches on calls.batch_id = batches.batch_id
     left join repeated_ids on calls.call_id = repeated_ids.call_id and calls.usage_date = repeated_ids.usage_date

@@ -63,7 +63,7 @@ def snapshot_asset(home: Home, manifest: Path) -> dg.AssetsDefinition:
             dates=config.dates() or partition_dates(context.run.tags),
             tests_everything=config.tests_everything,
         )
-        PROGRESS.say(describe(build))
+        PROGRESS.say(build.description)
         PROGRESS.is_unchanged = not build.is_needed and is_current(home, builds.last_build_id(home))
         if PROGRESS.is_unchanged and build_of(home) == published_build(home):
             # What this run would publish is published, or was withdrawn: everything after this step is passed over.
@@ -85,16 +85,6 @@ def partition_dates(tags: dict[str, str]) -> tuple[date, date] | None:
     first = tags.get("dagster/asset_partition_range_start", one)
     last = tags.get("dagster/asset_partition_range_end", one)
     return (date.fromisoformat(first), date.fromisoformat(last)) if first and last else None
-
-
-def describe(build: builds.Build) -> str:
-    """A line for people: what the build is about to recompute, and why."""
-    if build.full_refresh:
-        return f"build: everything is recomputed ({build.reason})"
-    if not build.is_needed:
-        return "build: nothing changed since the last one"
-    changed = [f"{build.batches_changed} changed deliveries"] if build.batches_changed else []
-    return f"build: {', '.join([*changed, *build.causes])}"
 
 
 def warehouse_assets(home: Home, manifest: Path) -> dg.AssetsDefinition:

@@ -12,7 +12,7 @@ import pytest
 from ingest.lake import Lake
 from ingest.runner import IngestRequest, ingest
 from ingest.snapshot import SOURCES
-from orchestration.defs.dbt.assets import BuildConfig, describe
+from orchestration.defs.dbt.assets import BuildConfig
 from orchestration.lib import builds
 from pertask.errors import ConfigError
 from pertask.home import Home
@@ -41,7 +41,7 @@ def test_the_first_build_recomputes_everything(home: Home) -> None:
     assert (build.full_refresh, build.reason) == (True, "there is no warehouse yet")
     assert builds.prepared(home) == build
     assert build.is_needed
-    assert describe(build) == "build: everything is recomputed (there is no warehouse yet)"
+    assert build.description == "build: everything is recomputed (there is no warehouse yet)"
 
 
 def test_a_build_after_a_good_one_is_incremental(home: Home) -> None:
@@ -50,7 +50,7 @@ def test_a_build_after_a_good_one_is_incremental(home: Home) -> None:
     build = builds.prepare(home)
     assert not build.full_refresh
     assert not build.is_needed
-    assert describe(build) == "build: nothing changed since the last one"
+    assert build.description == "build: nothing changed since the last one"
 
 
 def test_a_requested_refresh_says_so(home: Home) -> None:
@@ -80,7 +80,7 @@ def test_a_build_that_did_not_finish_is_noticed_by_the_next(home: Home) -> None:
     builds.prepare(home)
     assert pq.read_table(home.snapshot / "meta.parquet").to_pylist()[0]["is_previous_unfinished"]
     assert builds.prepared(home).is_needed
-    assert describe(builds.prepared(home)) == "build: the last build did not finish"
+    assert builds.prepared(home).description == "build: the last build did not finish"
 
 
 def test_what_no_good_build_stands_behind_is_not_published(home: Home) -> None:
