@@ -134,7 +134,7 @@ def pricing(path: Path, folder: Path) -> tuple[float, float]:
     duckdb.execute(
         f"create table pass as select * from read_parquet('{home.lake}/llm_calls/**/*.parquet', union_by_name=true)"
     )
-    return models["int_call_attempts"] + models["int_model_names"] + models[
+    return models["fct_call_attempts"] + models["int_model_names"] + models[
         "int_shared_calls"
     ], time.perf_counter() - start
 

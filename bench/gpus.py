@@ -96,7 +96,7 @@ BY_HAND = {
             from (
                 select source, call_id, attempt_number, replica_id, started_at, ended_at,
                     unnest(range(date_trunc('hour', started_at), ended_at, interval 1 hour)) as hour_at
-                from intermediate.int_call_attempts
+                from intermediate.int_attempt_outlines
             )
         ),
         events as (

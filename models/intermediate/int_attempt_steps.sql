@@ -1,7 +1,7 @@
 {{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
 
 with attempts as (
-    select * from {{ ref('int_call_attempts') }}
+    select * from {{ ref('int_attempt_outlines') }}
     where duplicate_of_source is null and {{ near_touched_dates('usage_date', var('max_task_days')) }}
 ),
 
@@ -17,9 +17,9 @@ in_scope as (
         step_index,
         started_at,
         status,
+        error_type,
         retry_reason,
         input_tokens,
-        batch_id,
         task_id is not null and step_index is not null as has_step_index
     from attempts
     {% if is_incremental() %}
@@ -86,13 +86,30 @@ stepped as (
             and coalesce(in_scope.step_name, '') = numbered_calls.step_name
 ),
 
+-- most steps have one attempt, which has nothing to be compared with
+repeated_steps as (
+    select
+        task_key,
+        step_key
+    from stepped
+    group by task_key, step_key
+    having count(*) > 1
+),
+
+compared as (
+    select stepped.*
+    from stepped
+    inner join repeated_steps
+        on stepped.task_key = repeated_steps.task_key and stepped.step_key = repeated_steps.step_key
+),
+
 -- an attempt is rejected when the next attempt of its step says so, whatever the gateway logged
 judged as (
     select
         *,
         lead(retry_reason) over step_order as rejection_reason,
         cast(row_number() over step_order as bigint) as step_attempt_number,
-        count(*) over (partition by task_key, step_key) as step_attempt_count,
+        lead(started_at) over step_order is null as is_final_attempt,
         -- a first attempt that read nothing says nothing of what the next one sent again
         first_value(nullif(input_tokens, 0)) over step_order as first_input_tokens,
         -- what an attempt without usage most likely read: the input of the next attempt that says, else of the last one
@@ -108,7 +125,7 @@ judged as (
                 rows between unbounded preceding and 1 preceding
             )
         ) as neighbour_input_tokens
-    from stepped
+    from compared
     window step_order as (partition by task_key, step_key order by started_at, attempt_number, call_id, source)
 ),
 
@@ -124,11 +141,43 @@ statuses as (
 
 outcomes as (
     select
-        *,
+        source,
+        call_id,
+        attempt_number,
+        usage_date,
+        step_key,
+        status,
+        error_type,
+        rejection_reason,
+        step_attempt_number,
+        is_final_attempt,
+        first_input_tokens,
+        neighbour_input_tokens,
+        final_status,
         max(case when final_status = 'success' then step_attempt_number end) over (
             partition by task_key, step_key
         ) as successful_attempt_number
     from statuses
+    union all
+    select
+        stepped.source,
+        stepped.call_id,
+        stepped.attempt_number,
+        stepped.usage_date,
+        stepped.step_key,
+        stepped.status,
+        stepped.error_type,
+        cast(null as string) as rejection_reason,
+        cast(1 as bigint) as step_attempt_number,
+        true as is_final_attempt,
+        nullif(stepped.input_tokens, 0) as first_input_tokens,
+        cast(null as decimal(18, 0)) as neighbour_input_tokens,
+        stepped.status as final_status,
+        case when stepped.status = 'success' then cast(1 as bigint) end as successful_attempt_number
+    from stepped
+    left join repeated_steps
+        on stepped.task_key = repeated_steps.task_key and stepped.step_key = repeated_steps.step_key
+    where repeated_steps.step_key is null
 )
 
 select
@@ -136,14 +185,18 @@ select
     call_id,
     attempt_number,
     usage_date,
-    batch_id,
     step_key,
     final_status as status,
     rejection_reason,
+    -- why it failed: its own error, unless the gateway logged a success that the next attempt took back
+    case
+        when final_status != 'success' and status = 'success' then rejection_reason
+        when final_status != 'success' then coalesce(error_type, rejection_reason)
+    end as failure_text,
     step_attempt_number,
     first_input_tokens,
     neighbour_input_tokens,
-    step_attempt_number = step_attempt_count as is_final_attempt,
+    is_final_attempt,
     successful_attempt_number is not null as is_step_successful,
     case
         when final_status = 'success' and step_attempt_number = successful_attempt_number then 'final_success'

@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
+{{ config(materialized='view') }}
 
 {%- set shared_columns = [
     'task_id', 'task_id_origin', 'task_type', 'team', 'application', 'customer', 'environment', 'step_name', 'step_index',

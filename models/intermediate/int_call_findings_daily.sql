@@ -1,8 +1,18 @@
 {{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
 
+-- the few attempts of which most findings tell
 with attempts as (
     select * from {{ ref('fct_call_attempts') }}
-    where {{ near_touched_dates('usage_date', var('max_task_days')) }}
+    where
+        {{ near_touched_dates('usage_date', var('max_task_days')) }}
+        and (
+            unpriced_reason is not null
+            or is_price_estimated
+            or unmapped_usage is not null
+            or estimated_input_tokens is not null
+            or duplicate_of_source is not null
+            or (reported_cost is not null and reported_cost_usd is null)
+        )
 ),
 
 tasks as (
@@ -128,16 +138,36 @@ lost_costs as (
     group by duplicates.usage_date, duplicates.source, duplicates.duplicate_of_source
 ),
 
--- one row per key and later date: the same attempt stands on two dates, and is counted on both
-key_dates as (
+repeated_keys as (
     select
         source,
         call_id,
-        attempt_number,
-        usage_date,
-        cost_usd,
-        lag(usage_date) over (partition by source, call_id, attempt_number order by usage_date) as earlier_date
-    from attempts
+        attempt_number
+    from {{ ref('fct_call_attempts') }}
+    where {{ near_touched_dates('usage_date', var('max_task_days')) }}
+    group by source, call_id, attempt_number
+    having count(*) > 1
+),
+
+-- one row per key and later date: the same attempt stands on two dates, and is counted on both
+key_dates as (
+    select
+        attempts.source,
+        attempts.call_id,
+        attempts.attempt_number,
+        attempts.usage_date,
+        attempts.cost_usd,
+        lag(attempts.usage_date) over (
+            partition by attempts.source, attempts.call_id, attempts.attempt_number
+            order by attempts.usage_date
+        ) as earlier_date
+    from {{ ref('fct_call_attempts') }} as attempts
+    inner join repeated_keys
+        on
+            attempts.source = repeated_keys.source
+            and attempts.call_id = repeated_keys.call_id
+            and attempts.attempt_number = repeated_keys.attempt_number
+    where {{ near_touched_dates('attempts.usage_date', var('max_task_days')) }}
 ),
 
 split_keys as (
@@ -204,8 +234,11 @@ mixed_weights as (
         ) as amount_usd,
         count(*) as affected_count,
         'what cost_per_task_daily counts for the task beyond the sum of its attempts' as detail
-    from attempts
-    where task_id is not null and duplicate_of_source is null
+    from {{ ref('fct_call_attempts') }}
+    where
+        task_id is not null
+        and duplicate_of_source is null
+        and {{ near_touched_dates('usage_date', var('max_task_days')) }}
     group by task_id
     having min(sample_weight) != max(sample_weight)
 ),

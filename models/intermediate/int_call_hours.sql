@@ -2,7 +2,7 @@
 
 -- the touched dates and those beside them: a call may be in flight over midnight
 with attempts as (
-    select * from {{ ref('int_call_attempts') }}
+    select * from {{ ref('int_attempt_outlines') }}
     where
         pool_id is not null
         and unpriced_reason = 'awaiting_allocation'

@@ -7,7 +7,7 @@ with samples as (
 ),
 
 attempts as (
-    select * from {{ ref('int_call_attempts') }}
+    select * from {{ ref('int_attempt_outlines') }}
     where
         replica_id is not null
         and duplicate_of_source is null

@@ -6,11 +6,7 @@
     "('span:' || calls.trace_id || ':' || calls.span_id)",
 ] %}
 
-with calls as (
-    select * from {{ lake('llm_calls', near=true) }}
-),
-
-batches as (
+with batches as (
     select
         batch_id,
         delivered_at
@@ -24,7 +20,7 @@ configured_sources as (
 
 -- one row per source that has calls, in the order in which the costs of a call that several have seen are taken
 call_sources as (
-    select distinct source from calls
+    select distinct source from {{ lake('llm_calls', near=true) }}
 ),
 
 ordered_sources as (
@@ -37,7 +33,7 @@ ordered_sources as (
     left join configured_sources on call_sources.source = configured_sources.source
 ),
 
--- one row per source, date and pair of ids by which another source may know the same call
+-- one row per source, date and pair of ids by which another source, where there is one, may know the same call
 known_ids as (
     select distinct
         source,
@@ -45,8 +41,10 @@ known_ids as (
         case when response_id is not null then 'response:' || response_id end as response_key,
         case when trace_id is not null and span_id is not null then 'span:' || trace_id || ':' || span_id end
             as span_key
-    from calls
-    where response_id is not null or (trace_id is not null and span_id is not null)
+    from {{ lake('llm_calls', near=true) }}
+    where
+        (response_id is not null or (trace_id is not null and span_id is not null))
+        and (select count(*) from call_sources) > 1
 ),
 
 -- a source that has both ids ties those together that have one
@@ -146,7 +144,7 @@ shared_rows as (
         calls.task_id_origin
         {%- for label in labels %},
         calls.{{ label }} {%- endfor %}
-    from calls
+    from {{ lake('llm_calls', near=true) }} as calls
     inner join shared_ids
         on
             {{ match_id }} = shared_ids.match_id

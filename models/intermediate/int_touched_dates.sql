@@ -8,7 +8,8 @@
 {%- set previous_links = previous('intermediate', 'int_resource_links') -%}
 {%- set previous_windows = previous('intermediate', 'int_replica_windows') -%}
 {%- set previous_labels = previous('intermediate', 'int_task_labels') -%}
-{%- set previous_attempts = previous('intermediate', 'int_call_attempts') -%}
+{%- set previous_attempts = previous('core', 'fct_call_attempts') -%}
+{%- set previous_outlines = previous('intermediate', 'int_attempt_outlines') -%}
 {%- set previous_prices = previous('intermediate', 'int_observed_prices') -%}
 {%- set previous_touched_dates = previous('intermediate', 'int_touched_dates') -%}
 
@@ -445,12 +446,12 @@ flights as (
         usage_date + 1 as last_date
     from changed_calls
     where names_a_server and cast(cast(ended_at as timestamp) as date) > usage_date
-    {% if previous_attempts -%}
+    {% if previous_outlines -%}
     union
     select distinct
         usage_date as first_date,
         usage_date + 1 as last_date
-    from {{ previous_attempts }}
+    from {{ previous_outlines }}
     where pool_id is not null and cast(ended_at as date) > usage_date
     {%- endif %}
 ),

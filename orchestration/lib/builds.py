@@ -295,9 +295,16 @@ def environment(home: Home) -> dict[str, str]:
         "DBT_PROFILES_DIR": str(home.root if is_own else PROJECT),
         "DBT_TARGET_PATH": str(home.target),
         "DBT_LOG_PATH": str(home.logs),
+        "PERTASK_BUILD_MEMORY": os.environ.get("PERTASK_BUILD_MEMORY") or _build_memory(),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
     }
+
+
+def _build_memory() -> str:
+    """What DuckDB may use before it goes to disk: 6 GiB, or half of a smaller machine's memory."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{min(6 * 1024, machine // 2**21)}MiB"
 
 
 def manifest(home: Home) -> Path:

@@ -55,20 +55,18 @@ allocated as (
     group by source, call_id, attempt_number, call_date
 ),
 
--- the label of the task fills what the call does not say
+-- one row per attempt: its step, what its task says where it does not, and its share of a GPU bill
 labelled as (
     select
-        attempts.source,
-        attempts.call_id,
-        attempts.attempt_number,
-        attempts.usage_date,
-        coalesce(attempts.team, labels.team) as team,
-        coalesce(attempts.task_type, labels.task_type) as task_type,
-        coalesce(attempts.application, labels.application) as application,
-        coalesce(attempts.customer, labels.customer) as customer,
-        coalesce(attempts.environment, labels.environment) as environment,
-        coalesce(labels.outcome, 'unknown') as outcome,
-        coalesce(steps.status, attempts.status) as status,
+        attempts.*,
+        coalesce(attempts.team, labels.team) as told_team,
+        coalesce(attempts.task_type, labels.task_type) as told_task_type,
+        coalesce(attempts.application, labels.application) as told_application,
+        coalesce(attempts.customer, labels.customer) as told_customer,
+        coalesce(attempts.environment, labels.environment) as told_environment,
+        coalesce(labels.outcome, 'unknown') as task_outcome,
+        coalesce(steps.status, attempts.status) as final_status,
+        steps.failure_text,
         steps.step_key,
         steps.step_attempt_number,
         steps.first_input_tokens,
@@ -80,11 +78,19 @@ labelled as (
             when coalesce(labels.outcome, 'unknown') != 'unknown' then 'abandoned'
             else 'unresolved'
         end as attempt_role,
-        -- why it failed: its own error, unless the gateway logged a success that the next attempt took back
-        case
-            when steps.step_role = 'failed' and attempts.status = 'success' then steps.rejection_reason
-            when steps.step_role = 'failed' then coalesce(attempts.error_type, steps.rejection_reason)
-        end as failure_text
+        coalesce(attempts.unpriced_reason = 'awaiting_allocation', false) as is_self_hosted,
+        allocated.allocation_grain,
+        coalesce(allocated.is_unweighed, false) as is_unweighed,
+        coalesce(allocated.is_provisional, false) as is_provisional,
+        -- metered by the price list, or allocated of a GPU bill; a call of a sampled log carries its own share only
+        coalesce(
+            attempts.cost_usd, {{ unweigh_money('allocated.cost_usd', 'attempts.sample_weight') }}
+        ) as known_cost_usd,
+        coalesce(
+            attempts.cost_usd,
+            {{ unweigh_money('allocated.cost_usd + allocated.idle_share_usd', 'attempts.sample_weight') }}
+        ) as fully_loaded_cost_usd,
+        {{ unweigh_money('allocated.energy_kwh', 'attempts.sample_weight') }} as energy_kwh
     from attempts
     -- the same call in another source has no step of its own
     left join steps
@@ -94,28 +100,6 @@ labelled as (
             and attempts.attempt_number = steps.attempt_number
             and attempts.usage_date = steps.usage_date
     left join labels on attempts.task_id = labels.task_id
-),
-
--- metered by the price list, or allocated of a GPU bill; a call of a sampled log carries its own share only
-costs as (
-    select
-        attempts.source,
-        attempts.call_id,
-        attempts.attempt_number,
-        attempts.usage_date,
-        coalesce(attempts.unpriced_reason = 'awaiting_allocation', false) as is_self_hosted,
-        allocated.allocation_grain,
-        coalesce(allocated.is_unweighed, false) as is_unweighed,
-        coalesce(allocated.is_provisional, false) as is_provisional,
-        coalesce(
-            attempts.cost_usd, {{ unweigh_money('allocated.cost_usd', 'attempts.sample_weight') }}
-        ) as cost_usd,
-        coalesce(
-            attempts.cost_usd,
-            {{ unweigh_money('allocated.cost_usd + allocated.idle_share_usd', 'attempts.sample_weight') }}
-        ) as fully_loaded_cost_usd,
-        {{ unweigh_money('allocated.energy_kwh', 'attempts.sample_weight') }} as energy_kwh
-    from attempts
     left join allocated
         on
             attempts.unpriced_reason = 'awaiting_allocation'
@@ -130,8 +114,8 @@ failure_texts as (
     select distinct
         failure_text,
         lower(failure_text) as error_text
-    from labelled
-    where failure_text is not null
+    from {{ ref('int_attempt_steps') }}
+    where failure_text is not null and {{ in_touched_dates('usage_date') }}
 ),
 
 ranked_causes as (
@@ -158,155 +142,143 @@ causes as (
 )
 
 select
-    attempts.source,
-    attempts.call_id,
-    attempts.attempt_number,
-    attempts.is_attempt_told,
-    attempts.usage_date,
-    attempts.task_id,
-    attempts.task_id_origin,
-    coalesce(task_type_aliases.name, labelled.task_type, '__untagged__') as task_type,
-    coalesce(team_aliases.name, labelled.team, '__untagged__') as team,
-    labelled.application,
-    labelled.customer,
-    labelled.environment,
-    attempts.parent_call_id,
-    attempts.response_id,
-    attempts.trace_id,
-    attempts.span_id,
-    attempts.step_name,
-    attempts.step_index,
+    labelled.source,
+    labelled.call_id,
+    labelled.attempt_number,
+    labelled.is_attempt_told,
+    labelled.usage_date,
+    labelled.task_id,
+    labelled.task_id_origin,
+    coalesce(task_type_aliases.name, labelled.told_task_type, '__untagged__') as task_type,
+    coalesce(team_aliases.name, labelled.told_team, '__untagged__') as team,
+    labelled.told_application as application,
+    labelled.told_customer as customer,
+    labelled.told_environment as environment,
+    labelled.parent_call_id,
+    labelled.response_id,
+    labelled.trace_id,
+    labelled.span_id,
+    labelled.step_name,
+    labelled.step_index,
     labelled.step_key,
     labelled.step_attempt_number,
-    attempts.call_kind,
-    attempts.workload_kind,
-    attempts.started_at,
-    attempts.first_token_at,
-    attempts.ended_at,
-    attempts.provider,
-    attempts.model,
-    attempts.logged_model,
-    attempts.model_match,
-    attempts.service_tier,
-    attempts.region,
-    attempts.deployment_id,
-    attempts.api_base,
-    attempts.replica_id,
-    attempts.prompt_version,
-    attempts.release,
-    attempts.experiment,
-    labelled.status,
-    attempts.status as logged_status,
-    attempts.error_type,
+    labelled.call_kind,
+    labelled.workload_kind,
+    labelled.started_at,
+    labelled.first_token_at,
+    labelled.ended_at,
+    labelled.provider,
+    labelled.model,
+    labelled.logged_model,
+    labelled.model_match,
+    labelled.service_tier,
+    labelled.region,
+    labelled.deployment_id,
+    labelled.api_base,
+    labelled.replica_id,
+    labelled.prompt_version,
+    labelled.release,
+    labelled.experiment,
+    labelled.final_status as status,
+    labelled.status as logged_status,
+    labelled.error_type,
     case
         when labelled.attempt_role in ('recovered', 'abandoned', 'unresolved')
             then coalesce(causes.cause, 'unknown')
     end as failure_cause,
     labelled.attempt_role,
     labelled.is_final_attempt,
-    labelled.outcome as task_outcome,
-    attempts.sample_weight,
-    attempts.input_tokens,
-    attempts.cache_read_tokens,
-    attempts.cache_write_5m_tokens,
-    attempts.cache_write_1h_tokens,
-    attempts.output_tokens,
-    attempts.reasoning_tokens,
-    attempts.audio_input_tokens,
-    attempts.audio_output_tokens,
-    attempts.image_input_tokens,
-    attempts.image_output_tokens,
-    attempts.image_count,
-    attempts.web_search_count,
-    attempts.tool_call_count,
-    attempts.tool_name,
-    attempts.unmapped_usage,
-    attempts.prefix_tokens,
-    attempts.context_tokens,
-    attempts.prompt_hash,
-    attempts.prefix_hash,
-    attempts.temperature,
-    attempts.router_confidence,
-    attempts.response_cache_hit,
-    costs.cost_usd,
-    attempts.fresh_input_cost_usd,
-    attempts.cache_read_cost_usd,
-    attempts.cache_write_cost_usd,
-    attempts.output_cost_usd,
-    attempts.reasoning_cost_usd,
-    attempts.per_call_cost_usd,
+    labelled.task_outcome,
+    labelled.sample_weight,
+    labelled.input_tokens,
+    labelled.cache_read_tokens,
+    labelled.cache_write_5m_tokens,
+    labelled.cache_write_1h_tokens,
+    labelled.output_tokens,
+    labelled.reasoning_tokens,
+    labelled.audio_input_tokens,
+    labelled.audio_output_tokens,
+    labelled.image_input_tokens,
+    labelled.image_output_tokens,
+    labelled.image_count,
+    labelled.web_search_count,
+    labelled.tool_call_count,
+    labelled.tool_name,
+    labelled.unmapped_usage,
+    labelled.prefix_tokens,
+    labelled.context_tokens,
+    labelled.prompt_hash,
+    labelled.prefix_hash,
+    labelled.temperature,
+    labelled.router_confidence,
+    labelled.response_cache_hit,
+    labelled.known_cost_usd as cost_usd,
+    labelled.fresh_input_cost_usd,
+    labelled.cache_read_cost_usd,
+    labelled.cache_write_cost_usd,
+    labelled.output_cost_usd,
+    labelled.reasoning_cost_usd,
+    labelled.per_call_cost_usd,
     case
-        when costs.is_self_hosted and costs.cost_usd is not null then 'allocated'
-        else attempts.cost_basis
+        when labelled.is_self_hosted and labelled.known_cost_usd is not null then 'allocated'
+        else labelled.cost_basis
     end as cost_basis,
-    costs.allocation_grain,
-    attempts.duplicate_of_source,
+    labelled.allocation_grain,
+    labelled.duplicate_of_source,
     case
-        when not costs.is_self_hosted then attempts.unpriced_reason
-        when attempts.pool_id is null then 'no_gpu_for_call'
-        when costs.cost_usd is null and costs.is_unweighed then 'weight_missing'
-        when costs.cost_usd is null and costs.allocation_grain is not null then 'no_exchange_rate'
-        when costs.cost_usd is null then 'gpu_not_billed'
+        when not labelled.is_self_hosted then labelled.unpriced_reason
+        when labelled.pool_id is null then 'no_gpu_for_call'
+        when labelled.known_cost_usd is null and labelled.is_unweighed then 'weight_missing'
+        when labelled.known_cost_usd is null and labelled.allocation_grain is not null then 'no_exchange_rate'
+        when labelled.known_cost_usd is null then 'gpu_not_billed'
     end as unpriced_reason,
-    attempts.is_price_estimated,
-    attempts.list_cost_usd,
-    attempts.discount_ratio,
-    attempts.fresh_input_price_usd,
+    labelled.is_price_estimated,
+    labelled.list_cost_usd,
+    labelled.discount_ratio,
+    labelled.fresh_input_price_usd,
     case
         when labelled.step_attempt_number > 1
-            then cast(attempts.input_tokens - labelled.first_input_tokens as decimal(18, 0))
+            then cast(labelled.input_tokens - labelled.first_input_tokens as decimal(18, 0))
     end as context_growth_tokens,
     case
         when
-            labelled.attempt_role in ('recovered', 'abandoned', 'unresolved') and coalesce(attempts.input_tokens, 0) = 0
+            labelled.attempt_role in ('recovered', 'abandoned', 'unresolved') and coalesce(labelled.input_tokens, 0) = 0
             and failure_causes.bills_input
             then labelled.neighbour_input_tokens
     end as estimated_input_tokens,
     case
         when
-            labelled.attempt_role in ('recovered', 'abandoned', 'unresolved') and coalesce(attempts.input_tokens, 0) = 0
+            labelled.attempt_role in ('recovered', 'abandoned', 'unresolved') and coalesce(labelled.input_tokens, 0) = 0
             and failure_causes.bills_input
-            then {{ multiply_money('labelled.neighbour_input_tokens', 'attempts.fresh_input_price_usd') }}
+            then {{ multiply_money('labelled.neighbour_input_tokens', 'labelled.fresh_input_price_usd') }}
     end as estimated_input_cost_usd,
-    costs.fully_loaded_cost_usd,
-    costs.energy_kwh,
-    case when not costs.is_self_hosted then attempts.quoted_cost_usd end as quoted_cost_usd,
-    attempts.reported_cost,
-    attempts.reported_currency,
+    labelled.fully_loaded_cost_usd,
+    labelled.energy_kwh,
+    case when not labelled.is_self_hosted then labelled.quoted_cost_usd end as quoted_cost_usd,
+    labelled.reported_cost,
+    labelled.reported_currency,
     case
-        when coalesce(attempts.reported_currency, 'USD') = 'USD' then attempts.reported_cost
-        else {{ convert_money('attempts.reported_cost', 'fx_rates.usd_per_unit') }}
+        when coalesce(labelled.reported_currency, 'USD') = 'USD' then labelled.reported_cost
+        else {{ convert_money('labelled.reported_cost', 'fx_rates.usd_per_unit') }}
     end as reported_cost_usd,
-    costs.is_provisional,
-    attempts.batch_id
-from attempts
-inner join labelled
-    on
-        attempts.source = labelled.source
-        and attempts.call_id = labelled.call_id
-        and attempts.attempt_number = labelled.attempt_number
-        and attempts.usage_date = labelled.usage_date
-inner join costs
-    on
-        attempts.source = costs.source
-        and attempts.call_id = costs.call_id
-        and attempts.attempt_number = costs.attempt_number
-        and attempts.usage_date = costs.usage_date
+    labelled.is_provisional,
+    labelled.batch_id
+from labelled
 left join causes on labelled.failure_text = causes.failure_text
 left join failure_causes on coalesce(causes.cause, 'unknown') = failure_causes.cause
 left join aliases as team_aliases
     on
         team_aliases.kind = 'team'
-        and labelled.team = team_aliases.alias
-        and attempts.usage_date >= team_aliases.valid_from
-        and attempts.usage_date < team_aliases.valid_to
+        and labelled.told_team = team_aliases.alias
+        and labelled.usage_date >= team_aliases.valid_from
+        and labelled.usage_date < team_aliases.valid_to
 left join aliases as task_type_aliases
     on
         task_type_aliases.kind = 'task_type'
-        and labelled.task_type = task_type_aliases.alias
-        and attempts.usage_date >= task_type_aliases.valid_from
-        and attempts.usage_date < task_type_aliases.valid_to
+        and labelled.told_task_type = task_type_aliases.alias
+        and labelled.usage_date >= task_type_aliases.valid_from
+        and labelled.usage_date < task_type_aliases.valid_to
 left join fx_rates
     on
-        attempts.reported_currency = fx_rates.currency
-        and attempts.usage_date = fx_rates.rate_day
+        labelled.reported_currency = fx_rates.currency
+        and labelled.usage_date = fx_rates.rate_day

@@ -1,5 +1,11 @@
 {{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'started_date'}) }}
 
+{%- set piece_number -%}
+    coalesce(
+            floor({{ days_between('long_lived.first_date', 'attempts.usage_date') }} / {{ var('max_task_days') }}), 0
+        )
+{%- endset %}
+
 with attempts as (
     select * from {{ ref('fct_call_attempts') }}
     where
@@ -22,7 +28,11 @@ spans as (
         task_id,
         usage_date as first_date,
         usage_date as last_date
-    from attempts
+    from {{ ref('fct_call_attempts') }}
+    where
+        task_id is not null
+        and duplicate_of_source is null
+        and {{ near_touched_dates('usage_date', var('max_task_days')) }}
     {% if is_incremental() %}
     union all
     select
@@ -34,17 +44,18 @@ spans as (
     {% endif %}
 ),
 
-task_spans as (
+-- the few ids that live longer than a task may
+long_lived as (
     select
         task_id,
         min(first_date) as first_date,
         max(last_date) as last_date
     from spans
-    where task_id in (select attempts.task_id from attempts)
     group by task_id
+    having {{ days_between('min(first_date)', 'max(last_date)') }} >= {{ var('max_task_days') }}
 ),
 
--- an id that lives longer than a task may is cut into pieces of that length, counted from its first call
+-- each of them is cut into pieces of that length, counted from its first call
 pieces as (
     select
         attempts.*,
@@ -54,27 +65,29 @@ pieces as (
         and not (
             coalesce(attempts.unpriced_reason, '') = 'usage_missing' and not coalesce(failure_causes.bills_input, true)
         ) as is_cost_missing,
-        task_spans.first_date,
-        task_spans.last_date,
-        floor({{ days_between('task_spans.first_date', 'attempts.usage_date') }} / {{ var('max_task_days') }})
-            as piece_number,
-        floor({{ days_between('task_spans.first_date', 'task_spans.last_date') }} / {{ var('max_task_days') }})
-            as last_piece_number
+        {{ piece_number }} as piece_number,
+        coalesce(
+            floor({{ days_between('long_lived.first_date', 'long_lived.last_date') }} / {{ var('max_task_days') }}), 0
+        ) as last_piece_number
     from attempts
-    inner join task_spans on attempts.task_id = task_spans.task_id
+    left join long_lived on attempts.task_id = long_lived.task_id
     left join failure_causes on attempts.failure_cause = failure_causes.cause
 ),
 
 -- one row per step_name of a task; a step's final attempts are the rounds of its loop
 loops as (
     select
-        task_id,
-        piece_number,
-        step_name,
-        sum(case when is_final_attempt then 1 else 0 end) as iterations
-    from pieces
-    where step_name is not null
-    group by task_id, piece_number, step_name
+        attempts.task_id,
+        {{ piece_number }} as piece_number,
+        sum(case when attempts.is_final_attempt then 1 else 0 end) as iterations
+    from {{ ref('fct_call_attempts') }} as attempts
+    left join long_lived on attempts.task_id = long_lived.task_id
+    where
+        attempts.task_id is not null
+        and attempts.step_name is not null
+        and attempts.duplicate_of_source is null
+        and {{ near_touched_dates('attempts.usage_date', var('max_task_days')) }}
+    group by attempts.task_id, {{ piece_number }}, attempts.step_name
 ),
 
 longest_loops as (

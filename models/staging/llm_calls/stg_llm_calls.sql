@@ -1,8 +1,4 @@
-with calls as (
-    select * from {{ lake('llm_calls') }}
-),
-
-batches as (
+with batches as (
     select
         batch_id,
         delivered_at
@@ -10,9 +6,31 @@ batches as (
     where contract = 'llm_calls' and change != 'removed'
 ),
 
+-- ids that may stand for several rows; most stand for one, and are handed through: to rank all rows, wide as they are,
+-- costs many times what it takes to find these
+repeated_ids as (
+    select
+        call_id,
+        usage_date
+    from {{ lake('llm_calls') }}
+    group by call_id, usage_date
+    having count(*) > 1
+),
+
+alone as (
+    select
+        calls.*,
+        1 as newest_rank,
+        cast(1 as bigint) as rows_in_delivery
+    from {{ lake('llm_calls') }} as calls
+    inner join batches on calls.batch_id = batches.batch_id
+    left join repeated_ids on calls.call_id = repeated_ids.call_id and calls.usage_date = repeated_ids.usage_date
+    where repeated_ids.call_id is null
+),
+
 -- the same attempt may come in several deliveries: the newest one counts; of several rows in one delivery the one that
 -- ended last, and beyond that the largest, so that the choice is always the same
-ranked as (
+repeated as (
     select
         calls.*,
         row_number() over (
@@ -28,8 +46,15 @@ ranked as (
         count(*) over (
             partition by calls.source, calls.call_id, calls.attempt_number, calls.usage_date, calls.batch_id
         ) as rows_in_delivery
-    from calls
+    from {{ lake('llm_calls') }} as calls
+    inner join repeated_ids on calls.call_id = repeated_ids.call_id and calls.usage_date = repeated_ids.usage_date
     inner join batches on calls.batch_id = batches.batch_id
+),
+
+ranked as (
+    select * from alone
+    union all
+    select * from repeated
 )
 
 select

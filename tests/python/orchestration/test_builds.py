@@ -300,3 +300,11 @@ def test_what_was_prepared_must_be_readable(home: Home) -> None:
     (home.snapshot / "build.json").write_text('{"build_id": ')
     with pytest.raises(builds.BuildError, match=r"build\.json: cannot be read .* Run pertask build"):
         builds.prepared(home)
+
+
+def test_a_build_may_use_as_much_memory_as_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PERTASK_BUILD_MEMORY", raising=False)
+    said = builds.environment(Home(tmp_path))["PERTASK_BUILD_MEMORY"]
+    assert 0 < int(said.removesuffix("MiB")) <= 6 * 1024
+    monkeypatch.setenv("PERTASK_BUILD_MEMORY", "12GiB")
+    assert builds.environment(Home(tmp_path))["PERTASK_BUILD_MEMORY"] == "12GiB"
