@@ -4,12 +4,12 @@ BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: run test lint bench drill setup clean
+.PHONY: run test lint bench drill setup spark clean
 
 run: setup
 	$(BIN)/pertask demo .demo
 
-test: setup lint
+test: setup spark lint
 	$(BIN)/python -m pytest
 
 lint: setup
@@ -22,8 +22,19 @@ bench: setup
 	uv=$$(command -v uv || echo $(BIN)/uv); \
 	$$uv sync --quiet --locked --inexact --group bench --python $(BIN)/python && $(BIN)/python bench/run.py
 
-drill: setup
+drill: setup spark
 	$(BIN)/python -m pytest -m drill
+
+# Spark's tests need Java 17 or newer and the extra `spark`, of 450 MB; without Java they are skipped and say so.
+spark: setup
+	@set -e; \
+	major=$$("$${JAVA_HOME:+$$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -1); \
+	if [ "$${major:-0}" -lt 17 ]; then echo "no Java 17 or newer: Spark's tests will be skipped"; \
+	elif [ ! -e .venv/.spark ] || [ uv.lock -nt .venv/.spark ]; then \
+		uv=$$(command -v uv || echo $(BIN)/uv); \
+		$$uv sync --quiet --locked --inexact --extra spark --compile-bytecode --python $(BIN)/python; \
+		touch .venv/.spark; \
+	fi
 
 setup: .venv/.installed
 

@@ -10,12 +10,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-# The packages must be found wherever this is started from.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+import duckdb
 
-import duckdb  # noqa: E402
-
-from pertask.home import Home  # noqa: E402
+from pertask.home import Home
 
 TOLERANCE = 1e-9
 FLOATS = ("DOUBLE", "FLOAT")

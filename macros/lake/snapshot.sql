@@ -16,7 +16,8 @@
 
 {#- Path of one snapshot file. -#}
 {% macro snapshot_path(name) -%}
-    {{- env_var('PERTASK_SNAPSHOT', env_var('PERTASK_HOME', '.') ~ '/warehouse/snapshot') -}} /{{- name -}} .parquet
+    {%- set folder = env_var('PERTASK_SNAPSHOT', env_var('PERTASK_HOME', '.') ~ '/warehouse/snapshot') -%}
+    {{- [folder, name ~ '.parquet'] | join('/') -}}
 {%- endmacro %}
 
 

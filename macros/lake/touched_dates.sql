@@ -1,13 +1,19 @@
-{#- The touched dates of this build as SQL date literals, for pruning; `null` when there are none. -#}
-{% macro touched_date_literals() -%}
-    {%- set relation = ref('int_touched_dates') -%}
+{#- The dates of a relation's rows in order, as a list of SQL date literals; empty where there is no relation. -#}
+{% macro date_literals(relation) -%}
     {%- set literals = [] -%}
-    {%- if execute -%}
-        {%- for value in run_query('select usage_date from ' ~ relation ~ ' order by usage_date').columns[0].values() -%}
+    {%- if relation and execute -%}
+        {%- set query = 'select distinct usage_date from ' ~ relation ~ ' where usage_date is not null order by usage_date' -%}
+        {%- for value in run_query(query).columns[0].values() -%}
             {%- do literals.append("date '" ~ value ~ "'") -%}
         {%- endfor -%}
     {%- endif -%}
-    {{- return(literals | join(', ') if literals else 'null') -}}
+    {{- return(literals) -}}
+{%- endmacro %}
+
+
+{#- The touched dates of this build as SQL date literals, for pruning; `null` when there are none. -#}
+{% macro touched_date_literals() -%}
+    {{- return(date_literals(ref('int_touched_dates')) | join(', ') or 'null') -}}
 {%- endmacro %}
 
 

@@ -11,7 +11,8 @@
 {%- set previous_attempts = previous('core', 'fct_call_attempts') -%}
 {%- set previous_outlines = previous('intermediate', 'int_attempt_outlines') -%}
 {%- set previous_prices = previous('intermediate', 'int_observed_prices') -%}
-{%- set previous_touched_dates = previous('intermediate', 'int_touched_dates') -%}
+{#- read before this table is replaced: an engine may drop the old one first -#}
+{%- set earlier_dates = date_literals(previous('intermediate', 'int_touched_dates')) -%}
 
 with files as (
     select * from {{ snapshot('files') }}
@@ -479,12 +480,13 @@ flights as (
 
 -- a build that did not finish may have moved rows whose old dates nothing else remembers
 unfinished as (
-    {% if previous_touched_dates -%}
+    {% if earlier_dates -%}
     select
-        earlier.usage_date,
+        days.date_day as usage_date,
         'unfinished build' as reason
-    from {{ previous_touched_dates }} as earlier
+    from {{ day_spine(earlier_dates | first, earlier_dates | last) }} as days
     inner join build on build.is_previous_unfinished
+    where days.date_day in ({{ earlier_dates | join(', ') }})
     {%- else -%}
     select
         cast(null as date) as usage_date,
@@ -522,6 +524,6 @@ touched as (
 -- one row per date
 select
     usage_date,
-    string_agg(reason, ', ') as reasons
+    {{ join_texts('reason', "', '") }} as reasons
 from touched
 group by usage_date

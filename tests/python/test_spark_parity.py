@@ -1,4 +1,4 @@
-"""Spark builds the marts that DuckDB builds, row by row: once whole, and once more for the days that a morning touched."""
+"""Spark builds the marts that DuckDB builds, row by row: once whole, and again for the days that a morning touched."""
 
 from __future__ import annotations
 

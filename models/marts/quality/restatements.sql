@@ -49,7 +49,7 @@ causes as (
     select
         true as is_monthly,
         total_date,
-        string_agg(reasons, '; ') as reasons
+        {{ join_texts('reasons', "'; '") }} as reasons
     from month_reasons
     group by total_date
 ),

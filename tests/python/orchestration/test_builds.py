@@ -130,7 +130,7 @@ def test_how_dbt_is_called(home: Home) -> None:
     home.config_file.write_text("allocation: {idle: even}\n", encoding="utf-8")
     builds.prepare(home)
     *command, variables = builds.arguments(home, full_refresh=False)
-    assert command == ["build", "--exclude-resource-type", "unit_test", "--vars"]
+    assert command == ["build", "--target", "duckdb", "--exclude-resource-type", "unit_test", "--vars"]
     expected = {
         "allocation_weights": "time",
         "allocation_output_token_weight": 2,
