@@ -17,7 +17,7 @@
 {#- Path of one snapshot file. -#}
 {% macro snapshot_path(name) -%}
     {%- set folder = env_var('PERTASK_SNAPSHOT', env_var('PERTASK_HOME', '.') ~ '/warehouse/snapshot') -%}
-    {{- [folder, name ~ '.parquet'] | join('/') -}}
+    {{- '%s/%s.parquet' | format(folder, name) -}}
 {%- endmacro %}
 
 
