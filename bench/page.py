@@ -134,6 +134,7 @@ def write(results: Results, path: Path) -> None:
         "## Slowest models and queries\n",
         _table(("model", "calls", "seconds"), _slowest_models(results)),
         _table(("query", "calls", "cold", "warm"), _slowest_queries(results)),
+        Path(__file__).with_name("profile.md").read_text(encoding="utf-8"),
         READING.format(queries=len(QUERIES)),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)

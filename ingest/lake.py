@@ -144,7 +144,7 @@ class Lake:
         self._incoming.mkdir(parents=True, exist_ok=True)
         for contract in CONTRACTS.values():
             empty = root / contract.name / "00-no-rows.parquet"
-            if not empty.exists():
+            if not self._has_columns(empty, contract.name):
                 self._write_empty(empty, contract.name)
 
     def batches(self) -> dict[str, Batch]:
@@ -291,6 +291,12 @@ class Lake:
             for path in _placed_paths(placed):
                 if path not in committed:
                     (self.root / path).unlink(missing_ok=True)
+
+    def _has_columns(self, path: Path, contract: str) -> bool:
+        """Whether a zero-row file is there with the contract's columns of today: contracts gain some."""
+        import pyarrow.parquet as pq
+
+        return path.exists() and pq.read_schema(path).equals(CONTRACTS[contract].schema)
 
     def _write_empty(self, path: Path, contract: str) -> None:
         import pyarrow.parquet as pq

@@ -29,6 +29,8 @@ _MAX_LINE_BYTES = 1 << 28
 _MAX_PACKED_LINE_BYTES = 1 << 24
 # Below this size a second pass costs more than reading with care from the start.
 _SMALL_BYTES = 1 << 23
+# What a query calls the records of JSON lines: no log has a field of this name.
+_RECORDS = "_pertask_records"
 # How many lines at the start of JSON lines may be broken before the file counts as something else.
 _HALF_LINES = 10
 _EMPTY_GZIP_BYTES = 64
@@ -512,7 +514,7 @@ class Reader:
         if unproven:
             # Named by its table, so that ``without_unseen`` leaves it alone. The cast makes DuckDB look at whole
             # columns, which is twice as fast as to look which rows are left after each of them.
-            is_there = " or ".join(f"{_dotted(('lines', *path))} is not null" for path in unproven)
+            is_there = " or ".join(f"{_dotted((_RECORDS, *path))} is not null" for path in unproven)
             proof = f"where case when cast(({is_there}) as tinyint) = 1 then error({literal(UNSEEN)}) else true end"
         columns = {name: _as_seen(keys, (name,), seen) for name, keys in structure.items()}
         picked = [f"{_seen_value(keys, (name,), seen)} as {identifier(name)}" for name, keys in structure.items()]
@@ -523,7 +525,7 @@ class Reader:
                 cast(null as varchar) as _broken,
                 cast(null as bigint) as _line,
                 {", ".join(picked)}
-            from {_json_lines_of(self._plain(head.path), columns)} as lines
+            from {_json_lines_of(self._plain(head.path), columns)} as {_RECORDS}
             {proof}"""
 
     def _paths_in_sample(self, head: Head, structure: dict[str, Structure], paths: list[_Path]) -> set[_Path]:

@@ -1,6 +1,6 @@
 {#-
     The whole part of the quotient of two whole numbers of up to 38 digits, neither of them negative; null where the
-    denominator is 0 or either is null.
+    denominator is 0 or either is null. The quotient may have 20 digits: 100 million USD in units of 1e-12.
 
     integer_divide('7', '2')  ->  3
 -#}

@@ -126,7 +126,10 @@ daily as (
 spelled as (
     select
         *,
-        {{ first_said('model', 'source_rank * -1') }} over (partition by provider, model_key) as spelled_model
+        first_value(model) over (
+            partition by provider, model_key
+            order by source_rank desc, model asc
+        ) as spelled_model
     from daily
 )
 

@@ -11,8 +11,12 @@
 {%- set previous_attempts = previous('core', 'fct_call_attempts') -%}
 {%- set previous_outlines = previous('intermediate', 'int_attempt_outlines') -%}
 {%- set previous_prices = previous('intermediate', 'int_observed_prices') -%}
+{%- set previous_touched_dates = previous('intermediate', 'int_touched_dates') -%}
+{%- if execute and not (previous_touched_dates or should_full_refresh() or is_unit_test()) -%}
+    {{ exceptions.raise_compiler_error("the last build's tables are gone, so there is nothing to add to. Build with --full-refresh.") }}
+{%- endif -%}
 {#- read before this table is replaced: an engine may drop the old one first -#}
-{%- set earlier_dates = date_literals(previous('intermediate', 'int_touched_dates')) -%}
+{%- set earlier_dates = date_literals(previous_touched_dates) -%}
 
 with files as (
     select * from {{ snapshot('files') }}

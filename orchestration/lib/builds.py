@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pertask.home import Home
+from pertask.memory import duckdb_memory
 from publish.conditions import Check
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ def _mend(home: Home) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for leftover in home.warehouse.glob(".*snapshot-*"):
+    for leftover in (*home.warehouse.glob(".*snapshot-*"), home.spill):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
         for path in home.last_snapshot.glob("*.parquet"):
@@ -285,26 +286,31 @@ def _mend(home: Home) -> None:
 
 def environment(home: Home) -> dict[str, str]:
     """The environment in which dbt runs for a home."""
-    is_own = home.engine == "spark" and home.own_profiles.exists()
-    is_set_up = bool({"SPARK_CONF_DIR", "PERTASK_SPARK_MASTER"} & os.environ.keys())
     return {
-        **({"SPARK_CONF_DIR": str(_LOCAL_SPARK)} if home.engine == "spark" and not is_set_up else {}),
+        **(_spark_settings(home) if home.engine == "spark" else {}),
         "PERTASK_HOME": str(home.root),
         "PERTASK_SNAPSHOT": str(home.snapshot),
         "DBT_PROJECT_DIR": str(PROJECT),
-        "DBT_PROFILES_DIR": str(home.root if is_own else PROJECT),
+        "DBT_PROFILES_DIR": str(home.root if has_own_profile(home) else PROJECT),
         "DBT_TARGET_PATH": str(home.target),
         "DBT_LOG_PATH": str(home.logs),
-        "PERTASK_BUILD_MEMORY": os.environ.get("PERTASK_BUILD_MEMORY") or _build_memory(),
+        "PERTASK_BUILD_MEMORY": duckdb_memory(),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
     }
 
 
-def _build_memory() -> str:
-    """What DuckDB may use before it goes to disk: 6 GiB, or half of a smaller machine's memory."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return f"{min(6 * 1024, machine // 2**21)}MiB"
+def has_own_profile(home: Home) -> bool:
+    """Whether the home has a profile of its own for Spark; the product's own folder as a home has none."""
+    return home.engine == "spark" and home.root != PROJECT and home.own_profiles.exists()
+
+
+def _spark_settings(home: Home) -> dict[str, str]:
+    """Where Spark's settings are: the product's for a session on one machine, unless anybody has set up another."""
+    if own := os.environ.get("SPARK_CONF_DIR"):
+        return {"SPARK_CONF_DIR": os.path.abspath(own)}
+    is_set_up = "PERTASK_SPARK_MASTER" in os.environ or has_own_profile(home)
+    return {} if is_set_up else {"SPARK_CONF_DIR": str(_LOCAL_SPARK)}
 
 
 def manifest(home: Home) -> Path:
@@ -400,8 +406,8 @@ def _full_refresh_reason(
 
 def _warehouse_exists(home: Home) -> bool:
     if home.engine == "spark":
-        # a catalog of the home's own is not looked at: without its tables dbt stops at the first incremental model
-        return home.spark_tables.exists() or home.own_profiles.exists()
+        # in a catalog of the home's own, int_touched_dates looks for the tables
+        return home.spark_tables.exists() or has_own_profile(home)
     return home.warehouse_file.exists()
 
 

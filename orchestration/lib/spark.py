@@ -21,6 +21,7 @@ from pertask.home import Home
 from publish.conditions import Outcome
 
 _JAVA = 17
+_OF_PATTERNS = set("{}[]*?`,\\")
 
 
 class SparkMissing(Exception):
@@ -43,20 +44,23 @@ def build(
         say: called with each line for people.
 
     Raises:
-        SparkMissing: dbt-spark or Java is not installed.
+        SparkMissing: dbt-spark or Java is not installed, or Spark cannot read files of this path.
         HomeInUse: another process is at work in this home.
         LakeError: the lake contradicts its ledger.
         ConfigError: pertask.yml or a company file has errors.
     """
-    check_installed()
-    with hold(home):
-        home = home.on("spark")
+    home = home.on("spark")
+    check_installed(home)
+    _check_path(home)
+    with hold(home.on("duckdb")):
         build = builds.prepare(home, full_refresh=full_refresh, dates=dates)
         say(build.description)
         if not build.is_needed:
             return Outcome(succeeded=True)
         if build.full_refresh:
-            # tables that a catalog has lost sight of would be in the way of new ones
+            # until it succeeds nothing stands that a later build could add to
+            shutil.rmtree(home.last_snapshot, ignore_errors=True)
+            # files that the catalog has lost sight of would be in the way of new tables
             shutil.rmtree(home.spark_tables, ignore_errors=True)
             shutil.rmtree(home.warehouse / "metastore", ignore_errors=True)
         succeeded = dbt.run(home, builds.arguments(home, full_refresh=build.full_refresh))
@@ -68,22 +72,31 @@ def build(
     return Outcome(succeeded=True, warnings=audit.warnings)
 
 
-def check_installed() -> None:
-    """Refuse to start without dbt-spark, pyspark and Java.
+def check_installed(home: Home) -> None:
+    """Refuse to start without dbt-spark and, unless a profile of the home's own says otherwise, pyspark and Java.
 
     Raises:
         SparkMissing: one of them is not there; says how to get it.
     """
-    missing = [name for name in ("dbt.adapters.spark", "pyspark") if not _is_importable(name)]
+    is_session = not builds.has_own_profile(home)
+    needed = ("dbt.adapters.spark", *(["pyspark"] if is_session else []))
+    missing = [name for name in needed if not _is_importable(name)]
     if missing:
         raise SparkMissing(
             f"--target spark needs {' and '.join(missing)}, which the extra `spark` brings: uv sync --inexact --extra "
             "spark (pip install 'pertask[spark]')."
         )
-    version = java_version()
+    version = java_version() if is_session else _JAVA
     if version is None or version < _JAVA:
         found = "no java is on PATH or at JAVA_HOME" if version is None else f"the java found is version {version}"
         raise SparkMissing(f"--target spark needs Java {_JAVA} or newer, and {found}. Install one, or set JAVA_HOME.")
+
+
+def _check_path(home: Home) -> None:
+    if found := sorted(_OF_PATTERNS & set(str(home.root))):
+        raise SparkMissing(
+            f"{home.root}: Spark reads {' '.join(found)} in a path as a pattern. Move the home elsewhere."
+        )
 
 
 def java_version() -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.python.building import manifest
 def require_spark() -> None:
     """Skip the test, saying what is missing, where Spark cannot run."""
     try:
-        check_installed()
+        check_installed(Home.current().on("spark"))
     except SparkMissing as error:
         pytest.skip(str(error))
 
@@ -29,8 +30,9 @@ def answer(home: Home, query: str) -> Any:
     home.logs.mkdir(parents=True, exist_ok=True)
     # the manifest is of one engine: macros are chosen when a query is compiled, and configurations when it is parsed
     known = manifest() if home.engine == "duckdb" else None
-    done = dbtRunner(manifest=known).invoke(
-        ["--quiet", "show", "--target", home.engine, "--limit", "-1", "--output", "json", "--inline", query]
-    )
+    command = ["--quiet", "show", "--target", home.engine, "--limit", "-1", "--output", "json", "--inline", query]
+    # Derby drops its log into the current folder
+    with contextlib.chdir(home.logs):
+        done = dbtRunner(manifest=known).invoke(command)
     assert done.success, done.exception or done.result.results[0].message
     return done.result.results[0].agate_table

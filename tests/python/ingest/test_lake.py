@@ -463,6 +463,14 @@ def test_every_contract_has_a_zero_row_file_with_its_full_schema(tmp_path):
         assert table.schema.equals(contract.schema)
 
 
+def test_a_lake_of_before_gets_the_columns_that_a_contract_gained(tmp_path):
+    Lake(tmp_path / "lake")
+    path = tmp_path / "lake" / "tasks" / "00-no-rows.parquet"
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["complexity"]), path)
+    Lake(tmp_path / "lake")
+    assert pq.read_schema(path).equals(CONTRACTS["tasks"].schema)
+
+
 def test_an_interval_says_every_date_that_it_overlaps(tmp_path):
     bill = deliver_bill(
         tmp_path / "bill",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from ingest.lake import Lake
 from orchestration.lib import builds, spark
 from pertask.cli import cli
 from pertask.home import Home
@@ -39,14 +42,14 @@ def test_an_old_java_is_told_by_its_version(home: Home, monkeypatch: pytest.Monk
     monkeypatch.setattr(spark, "_is_importable", lambda name: True)
     monkeypatch.setenv("JAVA_HOME", str(_java(home.root, "1.8.0_402")))
     with pytest.raises(spark.SparkMissing, match="the java found is version 8"):
-        spark.check_installed()
+        spark.check_installed(home.on("spark"))
 
 
 def test_a_new_java_will_do(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spark, "_is_importable", lambda name: True)
     monkeypatch.setenv("JAVA_HOME", str(_java(home.root, "21.0.2")))
     assert spark.java_version() == 21
-    spark.check_installed()
+    spark.check_installed(home.on("spark"))
 
 
 def test_without_the_extra_the_command_names_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,3 +84,56 @@ def test_a_profile_in_the_home_is_sparks_alone(home: Home) -> None:
     home.own_profiles.write_text("pertask: {}\n", encoding="utf-8")
     assert builds.environment(home.on("spark"))["DBT_PROFILES_DIR"] == str(home.root)
     assert builds.environment(home)["DBT_PROFILES_DIR"] == str(builds.PROJECT)
+
+
+def test_a_full_refresh_that_fails_is_followed_by_another(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tables are half of what they were: a build that added to them would stand on days that are gone."""
+    ran = _run_dbt(monkeypatch, home)
+    assert spark.build(home).succeeded
+    assert spark.build(home).succeeded
+    assert [full for full, _ in ran] == [True]
+    assert not spark.build(home, full_refresh=True, say=_fail_next(ran)).succeeded
+    assert spark.build(home).succeeded
+    assert [full for full, _ in ran] == [True, True, True]
+
+
+def test_what_a_failed_build_made_does_not_count(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = _run_dbt(monkeypatch, home)
+    assert spark.build(home).succeeded
+    days = date(2026, 8, 1), date(2026, 8, 2)
+    outcome = spark.build(home, dates=days, say=_fail_next(ran))
+    assert (outcome.succeeded, outcome.message) == (False, "dbt failed: as asked")
+    assert builds.last_build_id(home.on("spark")) == ran[0][1]
+    said: list[str] = []
+    assert spark.build(home, say=said.append).succeeded
+    assert said == ["build: the last build did not finish"]
+    assert builds.last_build_id(home.on("spark")) == ran[-1][1]
+
+
+def test_a_path_that_spark_takes_for_a_pattern_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark, "check_installed", lambda home: None)
+    with pytest.raises(spark.SparkMissing, match=r"Spark takes \[ \] in a path for a pattern"):
+        spark.build(Home(tmp_path / "[prod]"))
+
+
+def _run_dbt(monkeypatch: pytest.MonkeyPatch, home: Home) -> list:
+    """Stand in for dbt: notes whether everything was to be recomputed and the build's name, and makes the tables."""
+    ran: list = []
+    Lake(home.lake)
+    monkeypatch.setattr(spark, "check_installed", lambda home: None)
+
+    def run(home: Home, arguments: list[str]) -> bool:
+        is_to_fail = bool(ran) and ran[-1] is None
+        if is_to_fail:
+            ran.pop()
+        ran.append(("--full-refresh" in arguments, builds.prepared(home).build_id))
+        home.spark_tables.mkdir(parents=True, exist_ok=True)
+        return not is_to_fail
+
+    monkeypatch.setattr(spark.dbt, "run", run)
+    monkeypatch.setattr(spark.dbt, "reason", lambda home: "dbt failed: as asked")
+    return ran
+
+
+def _fail_next(ran: list) -> Callable[[str], None]:
+    return lambda line: ran.append(None)
