@@ -116,3 +116,51 @@ def test_an_absent_column_is_not_taken_for_what_is_made_under_its_name(tmp_path,
     bring(tmp_path, write_json_lines(tmp_path / "calls.jsonl", rows))
 
     assert set(lake_rows("llm_calls", "status")) == {("failed",)}
+
+
+MAPPING = """\
+contract: llm_calls
+format: jsonl
+columns:
+  call_id: id
+  started_at: begun
+  provider: "coalesce(lines.vendor, 'openai')"
+  model: "case when lower(kind) = 'big' then 'gpt-4o' else split_part(name, ':', 1) end"
+  task_id: '"task id"'
+  input_tokens: lines.amount
+  output_tokens: amount
+  team: "lines.\\"the team\\""
+"""
+
+
+@pytest.mark.parametrize("late", [{"lines": {"amount": 7}}, {"amount": 9}, {"lines": {"the team": "support"}}, {}])
+def test_a_mapping_reads_a_large_file_as_it_does_a_small_one(tmp_path, lake_rows, monkeypatch, late):
+    """Expressions, quoted names, an object whose fields have the names of columns; the sample lacks some of them."""
+    mapping = tmp_path / "mapping.yml"
+    mapping.write_text(MAPPING, encoding="utf-8")
+    rows = [
+        {
+            "id": f"r{number:03}",
+            "begun": "2026-08-01T10:00:00Z",
+            "name": "gpt-5:x",
+            "kind": "BIG" if number % 2 else "s",
+        }
+        for number in range(ROWS)
+    ]
+    rows[0]["lines"] = {"vendor": "azure", "other": 1}
+    rows[3]["task id"] = "t"
+    rows[LATE] |= late
+    path = write_json_lines(tmp_path / "calls.jsonl", rows)
+    names = "call_id, provider, model, task_id, uncached_input_tokens, output_text_tokens, team"
+
+    fast = bring(tmp_path / "fast", path, "mapping", mapping_path=mapping)
+    monkeypatch.setattr(reading, "_SMALL_BYTES", 1 << 30)
+    careful = bring(tmp_path / "careful", path, "mapping", mapping_path=mapping)
+
+    assert (fast.rows_loaded, fast.rows_quarantined) == (careful.rows_loaded, careful.rows_quarantined) == (ROWS, 0)
+    read = lake_rows("llm_calls", names, lake=tmp_path / "fast" / "lake")
+    assert read == lake_rows("llm_calls", names, lake=tmp_path / "careful" / "lake")
+    assert {row[2] for row in read} == {"gpt-4o", "gpt-5"}
+    assert [row[4:] for row in read if row[0] == f"r{LATE:03}"] == [
+        (late.get("lines", {}).get("amount"), late.get("amount"), late.get("lines", {}).get("the team"))
+    ]
