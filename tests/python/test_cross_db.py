@@ -34,6 +34,11 @@ def value(macro: str, expression: str, expected: str | None) -> Case:
     return Case(macro, f"select {expression} as answer", (expected,))
 
 
+def money(macro: str, expression: str, expected: str | None) -> Case:
+    """A macro that gives money, in units of 1e-12: engines write small decimals in their own ways."""
+    return value(macro, f"cast({expression} * 1000000000000 as decimal(38, 0))", expected)
+
+
 CASES = (
     value("add_microseconds", f"{{{{ add_microseconds({START!r}, '1500000') }}}}", "2026-08-01 10:30:01.5"),
     value("add_microseconds", f"{{{{ add_microseconds({START!r}, '-1') }}}}", "2026-08-01 10:29:59.999999"),
@@ -133,15 +138,15 @@ CASES = (
         ("3",),
     ),
     Case("read_files", "select sum(tokens) as answer from {{ read_files(['FOLDER/a.parquet']) }}", ("3",)),
-    value("round_money", "{{ round_money('cast(0.0000000000005 as double)') }}", "0.000000000001"),
-    value("round_money", "{{ round_money('cast(0.0000000000004 as double)') }}", "0.000000000000"),
-    value("round_money", "{{ round_money('cast(2e7 as double)') }}", "20000000.000000000000"),
-    value("round_money", "{{ round_money('cast(null as double)') }}", None),
-    value("unit_cost", "{{ unit_cost('cast(0.000000000001 as decimal(38, 12))', '2') }}", "0.000000000001"),
-    value("unit_cost", "{{ unit_cost('cast(-0.000000000001 as decimal(38, 12))', '2') }}", "-0.000000000001"),
-    value("unit_cost", "{{ unit_cost('cast(10 as decimal(38, 12))', '3') }}", "3.333333333333"),
-    value("unit_cost", "{{ unit_cost('cast(1 as decimal(38, 12))', '0') }}", None),
-    value("unit_cost", "{{ unit_cost('cast(null as decimal(38, 12))', '3') }}", None),
+    money("round_money", "{{ round_money('cast(0.0000000000005 as double)') }}", "1"),
+    money("round_money", "{{ round_money('cast(0.0000000000004 as double)') }}", "0"),
+    money("round_money", "{{ round_money('cast(2e7 as double)') }}", "20000000000000000000"),
+    money("round_money", "{{ round_money('cast(null as double)') }}", None),
+    money("unit_cost", "{{ unit_cost('cast(0.000000000001 as decimal(38, 12))', '2') }}", "1"),
+    money("unit_cost", "{{ unit_cost('cast(-0.000000000001 as decimal(38, 12))', '2') }}", "-1"),
+    money("unit_cost", "{{ unit_cost('cast(10 as decimal(38, 12))', '3') }}", "3333333333333"),
+    money("unit_cost", "{{ unit_cost('cast(1 as decimal(38, 12))', '0') }}", None),
+    money("unit_cost", "{{ unit_cost('cast(null as decimal(38, 12))', '3') }}", None),
     value("seconds_between", f"{{{{ seconds_between({START!r}, {END!r}) }}}}", "5400.000000"),
     value(
         "whole_number",

@@ -112,7 +112,7 @@ def test_what_a_failed_build_made_does_not_count(home: Home, monkeypatch: pytest
 
 def test_a_path_that_spark_takes_for_a_pattern_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spark, "check_installed", lambda home: None)
-    with pytest.raises(spark.SparkMissing, match=r"Spark takes \[ \] in a path for a pattern"):
+    with pytest.raises(spark.SparkMissing, match=r"Spark reads \[ \] in a path as a pattern"):
         spark.build(Home(tmp_path / "[prod]"))
 
 
