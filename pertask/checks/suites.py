@@ -7,9 +7,12 @@ the network.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,13 +82,16 @@ def run(suites: list[Suite], folder: Path) -> list[Failure]:
         return []
     # Great Expectations reads it at import
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
-    import pandas as pd
-    from great_expectations.data_context.types.base import (
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
+    with _without_spark():
+        import great_expectations as gx
+        import great_expectations.expectations
+        import great_expectations.render.view
+        import pandas as pd
+        from great_expectations.data_context.types.base import (
+            DataContextConfig,
+            InMemoryStoreBackendDefaults,
+            ProgressBarsConfig,
+        )
 
     context = gx.get_context(
         mode="ephemeral",
@@ -117,6 +123,23 @@ def run(suites: list[Suite], folder: Path) -> list[Failure]:
         failures.extend(_failures(suite, result))
         (folder / f"{suite.name}.html").write_text(_page(result), encoding="utf-8")
     return failures
+
+
+@contextlib.contextmanager
+def _without_spark() -> Iterator[None]:
+    """Keep imports within from finding pyspark, which Great Expectations imports where it is installed.
+
+    It is of no use for pandas' tables, takes a second, and ends the whole process where the main module has no file.
+    """
+    known = sys.modules.get("pyspark")
+    # what the import system takes for a package that is not there
+    sys.modules["pyspark"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["pyspark"]
+        if known is not None:
+            sys.modules["pyspark"] = known
 
 
 def _expectation(rule: Rule) -> Expectation:
