@@ -616,8 +616,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_the_project_keeps_the_rule(project: Project, name: str) -> None:
     check, _ = RULES[name]
     offenders = list(check(project))
-    if offenders:
-        pytest.fail("\n".join([check.__doc__ or "", *offenders]), pytrace=False)
+    assert offenders == [], "\n".join([check.__doc__ or "", *offenders])
 
 
 @pytest.mark.parametrize(
