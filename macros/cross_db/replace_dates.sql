@@ -23,12 +23,11 @@
 {% macro spark__replace_dates_sql(arguments) -%}
     {%- set columns = get_quoted_csv(arguments['dest_columns'] | map(attribute='name')) -%}
     {%- set date_column = config.get('meta')['date_column'] -%}
-    {%- set dates = touched_date_literals() -%}
-    {%- if dates != 'null' -%}
-        {%- set partitions = [] -%}
-        {%- for literal in dates.split(', ') -%}
-            {%- do partitions.append('partition (' ~ date_column ~ ' = ' ~ literal ~ ')') -%}
-        {%- endfor -%}
+    {%- set partitions = [] -%}
+    {%- for literal in date_literals(ref('int_touched_dates')) -%}
+        {%- do partitions.append('partition (' ~ date_column ~ ' = ' ~ literal ~ ')') -%}
+    {%- endfor -%}
+    {%- if partitions -%}
         {%- do run_query('alter table ' ~ arguments['target_relation'] ~ ' drop if exists ' ~ partitions | join(', ')) -%}
     {%- endif -%}
     insert into {{ arguments['target_relation'] }} ({{ columns }})

@@ -18,7 +18,8 @@
 
 
 {#-
-    A condition that keeps the rows of the touched dates in an incremental run and every row otherwise.
+    A condition that keeps the rows of the touched dates in an incremental run, those of the slice being built in the full
+    refresh of a sliced model, and every row otherwise.
 
     in_touched_dates('usage_date')  ->  usage_date in (date '2026-08-21', date '2026-08-22')
 -#}
@@ -26,6 +27,8 @@
     {%- set relation = ref('int_touched_dates') -%}
     {%- if is_incremental() -%}
         {{ expression }} in ({{ touched_date_literals() }})
+    {%- elif is_sliced() -%}
+        {{ in_slice(expression) }}
     {%- else -%}
         true
     {%- endif -%}
@@ -33,8 +36,8 @@
 
 
 {#-
-    A condition that keeps the rows within `days` days of a touched date in an incremental run and every row
-    otherwise: for the neighbours that a touched row is computed from.
+    A condition that keeps the rows within `days` days of a touched date in an incremental run, or of the slice being
+    built, and every row otherwise: for the neighbours that a touched row is computed from.
 
     near_touched_dates('usage_date', 30)  ->  usage_date between date '2026-07-22' and date '2026-09-21'
 -#}
@@ -50,6 +53,8 @@
             {%- set margin = modules.datetime.timedelta(days=days) -%}
             {{ expression }} between date '{{ first - margin }}' and date '{{ last + margin }}'
         {%- endif -%}
+    {%- elif is_sliced() -%}
+        {{ in_slice(expression, days) }}
     {%- else -%}
         true
     {%- endif -%}

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ingest.sample import generate
+from orchestration.lib.builds import Build
 from pertask.home import Home
 from publish.publication import publish
 from tests.python.building import build, ingest_sources
@@ -79,7 +80,7 @@ def before(folder: Path) -> Home:
     return home
 
 
-def after(home: Home) -> None:
+def after(home: Home) -> Build:
     """The second state: everything that was late, built by DuckDB for the dates that it touches; not published."""
     late = home.root / "late"
     for path in sorted(late.rglob("*")):
@@ -92,6 +93,7 @@ def after(home: Home) -> None:
     ingest_sources(home)
     prepared = build(home, is_tested=False)
     assert not prepared.full_refresh
+    return prepared
 
 
 def _late(home: Home) -> list[Path]:

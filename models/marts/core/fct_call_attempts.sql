@@ -1,4 +1,6 @@
-{{ config(materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date'}) }}
+{{ config(
+    materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date', 'is_sliced': true}
+) }}
 
 with attempts as (
     select * from {{ ref('int_call_attempts') }}
