@@ -86,10 +86,11 @@ class Project:
     def shared_sql(self, *, with_macros: bool = True) -> Iterator[tuple[str, str]]:
         """The SQL files that every engine runs, by path: models, singular tests and the macros without dispatch.
 
-        macros/dbt_spark is none of them: it changes macros of that adapter, under the names that they have there.
+        macros/dbt_duckdb and macros/dbt_spark are none of them: they change macros of those adapters, under the names
+        that they have there.
         """
         for path, text in self.files.items():
-            is_macro = path.startswith("macros/") and not path.startswith(("macros/cross_db/", "macros/dbt_spark/"))
+            is_macro = path.startswith("macros/") and not path.startswith(("macros/cross_db/", "macros/dbt_"))
             if path.startswith(("models/", "tests/sql/")) or (with_macros and is_macro):
                 yield path, text
 

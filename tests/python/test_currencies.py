@@ -14,6 +14,8 @@ from pertask.home import Home
 from tests.python.building import build, ingest_sources
 from tests.python.ingest.helpers import bill_line, write_csv, write_lines
 
+pytestmark = pytest.mark.long
+
 SOURCES = """\
 sources:
   rates: {path: landing/rates, format: ecb_rates}

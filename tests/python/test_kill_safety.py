@@ -17,6 +17,8 @@ from publish.publication import publish
 from tests.python.building import build, ingest_sources
 from tests.python.homes import SmallHome, published_rows
 
+pytestmark = pytest.mark.long
+
 RUN_SECONDS = 240
 
 # What the killed process itself does: the test's own driver kills it inside ingest or publication.

@@ -14,6 +14,8 @@ from publish.publication import publish
 from tests.python.building import build, ingest_sources
 from tests.python.homes import SmallHome
 
+pytestmark = pytest.mark.long
+
 DAILY = """
     select usage_date, sum(total_cost_usd) from unit_economics.retry_overhead_daily group by usage_date order by all
 """

@@ -13,6 +13,8 @@ from pertask.home import Home
 from tests.python import two_engines
 from tests.python.engines import require_spark
 
+pytestmark = pytest.mark.long
+
 ONLY_AFTER_A_PUBLICATION = {"quality.restatements", "quality.provisional_true_ups"}
 
 
@@ -56,6 +58,8 @@ def _build_on_spark(home: Home) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         untested = ["--exclude-resource-type", "test"]
         patch.setattr(builds, "arguments", lambda home, **options: [*arguments(home, **options), *untested])
+        # a JVM of minutes gains nothing from its second compiler, which takes a quarter of its time
+        patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
         outcome = spark.build(home, say=said.append)
     assert outcome.succeeded, (outcome.message, outcome.failed_checks)
     return said

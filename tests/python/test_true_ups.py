@@ -14,6 +14,8 @@ from publish.publication import publish
 from tests.python.building import build, ingest_sources
 from tests.python.homes import SmallHome
 
+pytestmark = pytest.mark.long
+
 THIRD = date(2026, 8, 21)
 TRUE_UPS = """
     select

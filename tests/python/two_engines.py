@@ -19,7 +19,7 @@ from pertask.home import Home
 from publish.publication import publish
 from tests.python.building import build, ingest_sources
 
-DAYS, SCALE = 8, 0.05
+DAYS, SCALE = 4, 0.05
 SOURCES = """\
   own_log: {path: landing/own, format: mapping, mapping: mappings/own.yml}
   prices: {path: landing/prices, format: litellm_prices}

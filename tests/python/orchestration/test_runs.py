@@ -28,6 +28,8 @@ from pertask.home import Home
 from publish.publication import read_publication
 from tests.python.homes import SmallHome
 
+pytestmark = pytest.mark.long
+
 REPOSITORY = Path(__file__).parents[3]
 PARTS = ("analysis", "ingest", "macros", "models", "orchestration", "pertask", "publish", "seeds", "tests/sql")
 
