@@ -18,8 +18,8 @@
 
 
 {#-
-    A condition that keeps the rows of the touched dates in an incremental run, those of the slice being built in the full
-    refresh of a sliced model, and every row otherwise.
+    A condition that keeps the rows of the touched dates in an incremental run, those of the slice of dates being built in a
+    full refresh that goes by them, and every row otherwise.
 
     in_touched_dates('usage_date')  ->  usage_date in (date '2026-08-21', date '2026-08-22')
 -#}
@@ -27,8 +27,8 @@
     {%- set relation = ref('int_touched_dates') -%}
     {%- if is_incremental() -%}
         {{ expression }} in ({{ touched_date_literals() }})
-    {%- elif is_sliced() -%}
-        {{ in_slice(expression) }}
+    {%- elif is_in_date_slices() -%}
+        {{ in_date_slice(expression) }}
     {%- else -%}
         true
     {%- endif -%}
@@ -53,8 +53,8 @@
             {%- set margin = modules.datetime.timedelta(days=days) -%}
             {{ expression }} between date '{{ first - margin }}' and date '{{ last + margin }}'
         {%- endif -%}
-    {%- elif is_sliced() -%}
-        {{ in_slice(expression, days) }}
+    {%- elif is_in_date_slices() -%}
+        {{ in_date_slice(expression, days) }}
     {%- else -%}
         true
     {%- endif -%}

@@ -21,19 +21,19 @@ def ingest_sources(home: Home) -> None:
 
 
 def build(
-    home: Home, *, full_refresh: bool = False, is_tested: bool = True, calls_per_slice: int | None = None
+    home: Home, *, full_refresh: bool = False, is_tested: bool = True, calls_per_date_slice: int | None = None
 ) -> builds.Build:
     """Prepare, run dbt, accept; fails the test when dbt or one of its tests does.
 
     Without ``is_tested`` the models are built and not tested: for states that a later build of the test goes over.
-    ``calls_per_slice`` is the project's variable; its own value is far above what a test has.
+    ``calls_per_date_slice`` is the project's variable; its own value is far above what a test has.
     """
     prepared = builds.prepare(home, full_refresh=full_refresh)
     if prepared.is_needed:
         arguments = builds.arguments(home, full_refresh=prepared.full_refresh)
-        if calls_per_slice is not None:
+        if calls_per_date_slice is not None:
             place = arguments.index("--vars") + 1
-            arguments[place] = json.dumps(json.loads(arguments[place]) | {"calls_per_slice": calls_per_slice})
+            arguments[place] = json.dumps(json.loads(arguments[place]) | {"calls_per_date_slice": calls_per_date_slice})
         untested = [] if is_tested else ["--exclude-resource-type", "test"]
         run_dbt(home, *arguments, *untested)
     builds.accept(home)

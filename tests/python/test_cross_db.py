@@ -1,7 +1,7 @@
 """The macros whose bodies differ by engine: each gives the same answer on DuckDB and on Spark, worked out by hand.
 
-``replace_dates`` and ``in_slice`` need builds around them: test_spark_parity.py and test_random_orders.py compare what
-they leave. Two macros of money stand here too, since their rounding is where engines differ.
+``replace_dates`` and ``in_date_slice`` need builds around them: test_spark_parity.py and test_random_orders.py compare
+what they leave. Two macros of money stand here too, since their rounding is where engines differ.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.python.engines import answer, require_spark
 
 START, END = "timestamp '2026-08-01 10:30:00'", "timestamp '2026-08-01 12:00:00'"
 
-BY_WHOLE_BUILDS = ("in_slice", "replace_dates")
+BY_WHOLE_BUILDS = ("in_date_slice", "replace_dates")
 
 
 class Case(NamedTuple):

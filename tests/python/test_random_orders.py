@@ -1,6 +1,6 @@
 """However deliveries, outcomes, bills and edits arrive, the marts end up as one full rebuild makes them.
 
-The rebuild takes the calls in slices of a day, the first build of each order all at once.
+So does a full refresh in slices of dates.
 """
 
 from __future__ import annotations
@@ -24,26 +24,22 @@ BUILDS = 3
 
 
 @pytest.fixture(scope="module")
-def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
-    """The marts when everything is there from the start."""
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home where everything is there from the start, built at once."""
     small = SmallHome(tmp_path_factory.mktemp("rebuilt"))
     small.deliver_all()
     for edit in small.company_edits():
         edit()
-    return build_all(Home(small.folder))
-
-
-def build_all(home: Home) -> dict[str, list]:
+    home = Home(small.folder)
     ingest_sources(home)
-    assert build(home, calls_per_slice=1).full_refresh
-    assert slices(home) > 1, "a slice is a day of calls"
-    return warehouse_rows(home)
+    assert build(home).full_refresh
+    return home
 
 
-def slices(home: Home) -> int:
-    """In how many slices of dates the last build filled the attempts."""
-    ran = home.target / "run" / "pertask" / "models" / "marts" / "core" / "fct_call_attempts.sql"
-    return ran.read_text(encoding="utf-8").count("set variable first_date")
+@pytest.fixture(scope="module")
+def rebuilt(complete: Home) -> dict[str, list]:
+    """The marts of the complete home."""
+    return warehouse_rows(complete)
 
 
 def warehouse_rows(home: Home) -> dict[str, list]:
@@ -75,3 +71,18 @@ def test_any_order_of_arrival_gives_the_same_marts(seed: int, tmp_path: Path, re
     assert found.keys() == rebuilt.keys()
     for mart, rows in rebuilt.items():
         assert found[mart] == rows, f"{mart} differs after seed {seed}"
+
+
+def test_a_full_refresh_in_slices_of_dates_gives_the_same_marts(complete: Home, rebuilt: dict[str, list]) -> None:
+    dates = counted(complete, "count(distinct usage_date)")
+    # the calls of all dates but one: one slice of several dates, and one or more of the rest
+    calls = counted(complete, "count(*)") - 1
+    assert build(complete, full_refresh=True, is_tested=False, calls_per_date_slice=calls).full_refresh
+    ran = complete.target / "run" / "pertask" / "models" / "marts" / "core" / "fct_call_attempts.sql"
+    assert 1 < ran.read_text(encoding="utf-8").count("set variable slice_first_date") < dates
+    assert warehouse_rows(complete) == rebuilt
+
+
+def counted(home: Home, expression: str) -> int:
+    with duckdb.connect(str(home.warehouse_file), read_only=True) as connection:
+        return connection.execute(f"select {expression} from core.fct_call_attempts").fetchall()[0][0]

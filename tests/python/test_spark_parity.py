@@ -18,12 +18,6 @@ pytestmark = pytest.mark.long
 BRIEF_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UseParallelGC"
 """A virtual machine of minutes gains nothing from its second compiler, which takes a quarter of its time."""
 
-BRIEF_PLANNING = """
-spark.sql.adaptive.enabled               false
-spark.sql.constraintPropagation.enabled  false
-"""
-"""To plan these queries takes longer than to run them on these few rows; neither setting changes an answer."""
-
 ONLY_AFTER_A_PUBLICATION = {"quality.restatements", "quality.provisional_true_ups"}
 
 
@@ -53,27 +47,23 @@ def test_a_full_build_gives_the_same_marts(home: Home, parity: ModuleType) -> No
 def test_an_incremental_build_gives_the_same_marts_and_a_day_whose_rows_vanished_is_gone(
     home: Home, parity: ModuleType
 ) -> None:
+    kept = _files(home, two_engines.KEPT_DATE)
     on_duckdb = two_engines.after(home)
     assert _build_on_spark(home) == [on_duckdb.description]
     _assert_same(parity, home, without_rows=set())
     assert two_engines.LONE_DATE not in _dates(home)
     assert two_engines.MOVED_DATE in _dates(home)
+    assert _files(home, two_engines.KEPT_DATE) == kept != []
 
 
 def _build_on_spark(home: Home) -> list[str]:
     """Build the models as the command does; returns what it said. dbt's tests are DuckDB's to run here."""
     said: list[str] = []
     arguments = builds.arguments
-    settings = home.root / "spark-settings"
-    settings.mkdir(exist_ok=True)
-    local = builds.environment(home.on("spark"))["SPARK_CONF_DIR"]
-    own = (Path(local) / "spark-defaults.conf").read_text(encoding="utf-8")
-    (settings / "spark-defaults.conf").write_text(own + BRIEF_PLANNING, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         untested = ["--exclude-resource-type", "test"]
         patch.setattr(builds, "arguments", lambda home, **options: [*arguments(home, **options), *untested])
-        patch.setenv("JDK_JAVA_OPTIONS", BRIEF_JAVA)
-        patch.setenv("SPARK_CONF_DIR", str(settings))
+        patch.setenv("JDK_JAVA_OPTIONS", BRIEF_JAVA, prepend=" ")
         outcome = spark.build(home, say=said.append)
     assert outcome.succeeded, (outcome.message, outcome.failed_checks)
     return said
@@ -85,6 +75,12 @@ def _assert_same(parity: ModuleType, home: Home, *, without_rows: set[str]) -> N
     assert [(mart.mart, mart.differences, mart.example) for mart in compared if mart.differences] == []
     assert {mart.mart for mart in compared if not mart.duckdb_rows} == without_rows
     assert len(compared) >= 33
+
+
+def _files(home: Home, day: str) -> list[str]:
+    """The files that Spark wrote of a day's calls; each writing gives them new names."""
+    folder = home.spark_tables / "core.db" / "fct_call_attempts" / f"usage_date={day}"
+    return sorted(path.name for path in folder.glob("*.parquet"))
 
 
 def _dates(home: Home) -> set[str]:

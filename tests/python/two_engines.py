@@ -22,6 +22,7 @@ from tests.python.building import build, ingest_sources
 DAYS, SCALE = 4, 0.05
 SOURCES = """\
   own_log: {path: landing/own, format: mapping, mapping: mappings/own.yml}
+  kept_log: {path: landing/kept, format: mapping, mapping: mappings/kept.yml}
   prices: {path: landing/prices, format: litellm_prices}
   quotes: {path: landing/quotes, format: mapping, mapping: mappings/quotes.yml}
 """
@@ -52,6 +53,9 @@ columns:
 MACHINES = "ap-south-1"
 """The region whose bill comes before its last days are over."""
 
+KEPT_DATE = "2026-06-01"
+"""A day that nothing of the morning touches."""
+
 LONE_DATE, MOVED_DATE = "2026-07-01", "2026-07-02"
 """The day of the own log's calls, far from all others, and the day on which the other reading puts them."""
 
@@ -71,7 +75,12 @@ def before(folder: Path) -> Home:
     home.config_file.write_text(text.replace("limits:", f"{SOURCES}limits:"), encoding="utf-8")
     _write(folder / "mappings" / "own.yml", OWN_LOG % "begun")
     _write(folder / "mappings" / "quotes.yml", QUOTES)
-    _write(home.landing / "own" / "calls.csv", "\n".join(["id,begun,began,read,written", *_own_calls(), ""]))
+    _write(folder / "mappings" / "kept.yml", OWN_LOG % "begun")
+    header = "id,begun,began,read,written"
+    _write(home.landing / "own" / "calls.csv", "\n".join([header, *_own_calls(), ""]))
+    _write(
+        home.landing / "kept" / "calls.csv", f"{header}\nkept-1,{KEPT_DATE}T01:00:00Z,{KEPT_DATE}T01:00:00Z,1000,100\n"
+    )
     _write(home.landing / "quotes" / "seen.csv", "gpu,seller,usd,seen\nH100,a,2.5,2026-08-20\nH100,b,6,2026-08-20\n")
     _write(home.landing / "prices" / "first.json", _prices(0.000003), "2026-08-19")
     ingest_sources(home)

@@ -1,5 +1,6 @@
 {{ config(
-    materialized='incremental', incremental_strategy='replace_dates', meta={'date_column': 'usage_date', 'is_sliced': true}
+    materialized='incremental', incremental_strategy='replace_dates',
+    meta={'date_column': 'usage_date', 'takes_date_slices': true}
 ) }}
 
 with attempts as (

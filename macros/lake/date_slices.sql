@@ -1,20 +1,20 @@
 {#-
-    A full refresh of a sliced model, one with config(meta={'is_sliced': true}), goes through the calls' dates in slices:
-    its joins then fit in memory, however long the history is. Like in an incremental run its rows must follow from those
-    of their own date and of its neighbours alone.
+    A full refresh of a model with config(meta={'takes_date_slices': true}) goes through the calls' dates in slices: its
+    joins then fit in memory, however long the history is. As in an incremental run its rows must follow from those of
+    their own date and of its neighbours alone.
 -#}
 
-{#- Whether the model being compiled is built in slices now. -#}
-{% macro is_sliced() -%}
+{#- Whether the model being compiled is a full refresh in slices of dates. -#}
+{% macro is_in_date_slices() -%}
     {#- while dbt parses, a model has no settings yet -#}
     {%- set meta = config.get('meta') or {} -%}
-    {{- return(meta.get('is_sliced', false) and not is_incremental() and not is_unit_test()) -}}
+    {{- return(meta.get('takes_date_slices', false) and not is_incremental() and not is_unit_test()) -}}
 {%- endmacro %}
 
 
 {#-
-    The slices, first and last date of each as SQL literals: as many whole dates as come to `calls_per_slice` calls, at
-    least one. The first has no beginning and the last no end.
+    The slices, first and last date of each as SQL literals: as many whole dates as come to `calls_per_date_slice` calls,
+    at least one. The first has no beginning and the last no end.
 -#}
 {% macro date_slices() -%}
     {%- set dates = [] -%}
@@ -25,7 +25,7 @@
         group by usage_date order by usage_date
     {%- endset -%}
     {%- for usage_date, call_count in run_query(query).rows -%}
-        {%- if current.calls > 0 and current.calls + call_count > var('calls_per_slice') -%}
+        {%- if current.calls > 0 and current.calls + call_count > var('calls_per_date_slice') -%}
             {%- do dates.append(usage_date) -%}
             {%- set current.calls = 0 -%}
         {%- endif -%}
