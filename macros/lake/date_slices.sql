@@ -7,7 +7,7 @@
 {#- Whether the model being compiled is a full refresh in slices of dates. -#}
 {% macro is_in_date_slices() -%}
     {#- while dbt parses, a model has no settings yet -#}
-    {%- set meta = config.get('meta') or {} -%}
+    {%- set meta = (config.get('meta') or {}) if execute else {} -%}
     {{- return(meta.get('takes_date_slices', false) and not is_incremental() and not is_unit_test()) -}}
 {%- endmacro %}
 
