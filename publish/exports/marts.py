@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pertask.errors import QueryError, did_you_mean
 from pertask.home import Home
+from pertask.memory import duckdb_memory
 from pertask.query import require_publication
 from publish.publication import literal, quoted_name
 
@@ -116,6 +117,7 @@ def open_published(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
         spill = Path(tempfile.gettempdir()) / f"pertask-export-{os.getpid()}"
         connection.execute("set autoinstall_known_extensions = false")
         connection.execute(f"set temp_directory = {literal(spill)}")
+        connection.execute(f"set memory_limit = {literal(duckdb_memory())}")
         connection.execute("set TimeZone = 'UTC'")
         try:
             connection.execute(f"attach {literal(home.published_file)} as published (read_only)")
