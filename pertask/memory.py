@@ -1,4 +1,4 @@
-"""How much memory DuckDB may use for a build or a publication before it goes to disk."""
+"""How much memory DuckDB may use, for a build and for what stands around it, before it goes to disk."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def duckdb_memory() -> str:
         with contextlib.suppress(OSError, ValueError):
             limits.append(int(Path(path).read_text(encoding="ascii")))
     return f"{min(_MOST_MIB, min(limits) // 2**21)}MiB"
+
+
+def duckdb_limits(spill: Path) -> dict[str, str]:
+    """Settings of a DuckDB connection that keeps to ``duckdb_memory`` and goes to the folder ``spill`` beyond it."""
+    return {"memory_limit": duckdb_memory(), "temp_directory": str(spill)}

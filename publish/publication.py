@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pertask.home import Home
-from pertask.memory import duckdb_memory
+from pertask.memory import duckdb_limits
 
 if TYPE_CHECKING:
     import duckdb
@@ -258,10 +258,8 @@ def _write(home: Home, marts: list[Mart], scratch: Path) -> Publication:
     """Write marts and facts into a new file, in one transaction."""
     import duckdb
 
-    with contextlib.closing(duckdb.connect()) as connection:
+    with contextlib.closing(duckdb.connect(config=duckdb_limits(home.spill))) as connection:
         connection.execute("set autoinstall_known_extensions = false")
-        connection.execute(f"set temp_directory = {literal(home.spill)}")
-        connection.execute(f"set memory_limit = {literal(duckdb_memory())}")
         connection.execute(f"attach {literal(home.warehouse_file)} as warehouse (read_only)")
         _check_marts(connection, marts)
         connection.execute(f"attach {literal(scratch)} as published (storage_version {literal(STORAGE_VERSION)})")

@@ -1,6 +1,6 @@
 {#-
-    A condition that keeps the rows of the slice of dates being built (macros/lake/date_slices.sql), and of `days` days on
-    either side; every row where no slice is.
+    A condition that keeps the rows of the slice of dates being built (macros/lake/date_slices.sql), and of `days` days
+    on either side; every row where no slice is.
 
     in_date_slice('usage_date', 1)
         ->  usage_date between coalesce(cast(getvariable('slice_first_date') as date), date '0001-01-01') - 1

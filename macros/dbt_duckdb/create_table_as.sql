@@ -1,4 +1,7 @@
-{#- In place of dbt-duckdb's own: a full refresh in slices of dates fills its table slice by slice (macros/lake/date_slices.sql). -#}
+{#-
+    In place of dbt-duckdb's own: a full refresh in slices of dates fills its table slice by slice
+    (macros/lake/date_slices.sql).
+-#}
 {% macro duckdb__create_table_as(temporary, relation, compiled_code, language='sql', partitioned_by=none, sorted_by=none) -%}
     {%- set statements = dbt.duckdb__create_table_as(
         temporary, relation, compiled_code, language, partitioned_by, sorted_by

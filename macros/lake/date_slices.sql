@@ -13,8 +13,8 @@
 
 
 {#-
-    The slices, first and last date of each as SQL literals: as many whole dates as come to `calls_per_date_slice` calls,
-    at least one. The first has no beginning and the last no end.
+    The slices, first and last date of each as SQL literals: as many whole dates as come to `calls_per_date_slice`
+    calls, at least one. The first has no beginning and the last no end.
 -#}
 {% macro date_slices() -%}
     {%- set dates = [] -%}

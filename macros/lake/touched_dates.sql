@@ -18,8 +18,8 @@
 
 
 {#-
-    A condition that keeps the rows of the touched dates in an incremental run, those of the slice of dates being built in a
-    full refresh that goes by them, and every row otherwise.
+    A condition that keeps the rows of the touched dates in an incremental run, those of the slice being built in a full
+    refresh by slices of dates, and every row otherwise.
 
     in_touched_dates('usage_date')  ->  usage_date in (date '2026-08-21', date '2026-08-22')
 -#}

@@ -23,7 +23,7 @@ from pertask.checks.profiles import refresh
 from pertask.checks.results import Asset, CheckResult, CheckSpec
 from pertask.checks.suites import PLACE, Failure, Rule, Suite, run
 from pertask.home import Home
-from pertask.memory import duckdb_memory
+from pertask.memory import duckdb_limits
 from publish.publication import PublishError, literal, public_marts
 
 if TYPE_CHECKING:
@@ -187,10 +187,8 @@ def check_marts(home: Home, config: Config) -> list[CheckResult]:
     marts = _marts(home.target / "manifest.json")
     if not home.warehouse_file.exists():
         raise PublishError(f"{home.warehouse}: nothing has been built yet. Run pertask build first.")
-    with contextlib.closing(duckdb.connect()) as connection:
+    with contextlib.closing(duckdb.connect(config=duckdb_limits(home.spill))) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"set temp_directory = {literal(home.spill)}")
-        connection.execute(f"set memory_limit = {literal(duckdb_memory())}")
         connection.execute(f"attach {literal(home.warehouse_file)} as warehouse (read_only)")
         if home.published_file.exists():
             # a file that cannot be read is about to be replaced

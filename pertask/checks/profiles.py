@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ingest.contracts import CONTRACTS, TOKEN_BUCKETS
 from pertask.home import Home
-from pertask.memory import duckdb_memory
+from pertask.memory import duckdb_limits
 from publish.publication import literal
 
 if TYPE_CHECKING:
@@ -207,10 +207,8 @@ def refresh(home: Home) -> dict[str, pl.DataFrame]:
 
     folder = home.warehouse / "checks" / "profiles"
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(duckdb.connect()) as connection:
+    with contextlib.closing(duckdb.connect(config=duckdb_limits(home.spill))) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"set temp_directory = {literal(home.spill)}")
-        connection.execute(f"set memory_limit = {literal(duckdb_memory())}")
         for name in ("batches", "files", "superseded"):
             path = literal(home.snapshot / f"{name}.parquet")
             connection.execute(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pertask.errors import QueryError, did_you_mean
 from pertask.home import Home
-from pertask.memory import duckdb_memory
+from pertask.memory import duckdb_limits
 from pertask.query import require_publication
 from publish.publication import literal, quoted_name
 
@@ -113,11 +113,9 @@ def open_published(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
     require_publication(home)
-    with contextlib.closing(duckdb.connect()) as connection:
-        spill = Path(tempfile.gettempdir()) / f"pertask-export-{os.getpid()}"
+    spill = Path(tempfile.gettempdir()) / f"pertask-export-{os.getpid()}"
+    with contextlib.closing(duckdb.connect(config=duckdb_limits(spill))) as connection:
         connection.execute("set autoinstall_known_extensions = false")
-        connection.execute(f"set temp_directory = {literal(spill)}")
-        connection.execute(f"set memory_limit = {literal(duckdb_memory())}")
         connection.execute("set TimeZone = 'UTC'")
         try:
             connection.execute(f"attach {literal(home.published_file)} as published (read_only)")
