@@ -64,6 +64,7 @@ def _build_on_spark(home: Home) -> list[str]:
         untested = ["--exclude-resource-type", "test"]
         patch.setattr(builds, "arguments", lambda home, **options: [*arguments(home, **options), *untested])
         patch.setenv("JDK_JAVA_OPTIONS", BRIEF_JAVA, prepend=" ")
+        patch.setenv("DBT_LOG_LEVEL_FILE", "none")
         outcome = spark.build(home, say=said.append)
     assert outcome.succeeded, (outcome.message, outcome.failed_checks)
     return said
