@@ -15,6 +15,7 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -183,7 +184,10 @@ def test_the_ui_answers_on_this_machine_only_and_changes_nothing(web: tuple[subp
 
 def listeners(process_id: int) -> set[tuple[str, int]]:
     """Address and port of each TCP socket that a process listens on, from Linux's own tables."""
-    opened = {os.readlink(path) for path in Path(f"/proc/{process_id}/fd").iterdir()}
+    opened = set()
+    for path in Path(f"/proc/{process_id}/fd").iterdir():
+        with suppress(FileNotFoundError):  # the process may close a file while it is listed
+            opened.add(os.readlink(path))
     found = set()
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
