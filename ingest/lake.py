@@ -22,107 +22,15 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from ingest.contracts import CONTRACTS
 from ingest.errors import LakeError
+from ingest.ledger import Batch, Part, SourceFile, ledger_folder, read_ledger, read_record, write_record
 
 _HASH_CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A delivered file as it was read: ``mtime_ns`` and ``size`` let an unchanged path skip hashing."""
-
-    path: str
-    name: str
-    size: int
-    mtime_ns: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """A Parquet file of the lake, its ``path`` relative to the lake's root.
-
-    ``min_date`` and ``max_date`` are the UTC dates its rows overlap; null where a row is open at that end, or where
-    the contract is undated.
-    """
-
-    contract: str
-    path: str
-    row_count: int
-    usage_date: date | None = None
-    min_date: date | None = None
-    max_date: date | None = None
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Accounting of one batch and contract: read = loaded + quarantined + skipped, in candidate rows."""
-
-    rows_read: int = 0
-    rows_loaded: int = 0
-    rows_quarantined: int = 0
-    rows_skipped: int = 0
-    skip_reasons: dict[str, int] = field(default_factory=dict)
-    min_date: date | None = None
-    max_date: date | None = None
-
-
-@dataclass(frozen=True)
-class BillKey:
-    """A billing account and period that a bill delivery holds, and the dates that its lines overlap."""
-
-    billing_account_id: str
-    billing_period_start: datetime
-    min_date: date
-    max_date: date
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A committed delivery. ``recipe`` is how it was read: format, its version and the hash of mapping and options."""
-
-    batch_id: str
-    attempt: str
-    source: str
-    format: str
-    format_version: int
-    options_hash: str
-    delivered_at: datetime
-    committed_at: datetime
-    files: tuple[SourceFile, ...]
-    parts: tuple[Part, ...]
-    counts: dict[str, Counts]
-    replaces_period: bool = False
-    bill_keys: tuple[BillKey, ...] = ()
-    notices: tuple[str, ...] = ()
-
-    @property
-    def recipe(self) -> tuple[str, int, str]:
-        """Format, format version and options hash: the same content read another way is another recipe."""
-        return (self.format, self.format_version, self.options_hash)
-
-    @property
-    def came_at(self) -> datetime:
-        """When it was delivered; a time that a vendor or an option puts into the future cannot be."""
-        return min(self.delivered_at, self.committed_at)
-
-    @property
-    def newest_date(self) -> date | None:
-        """The latest UTC date that its rows overlap; None for what is undated.
-
-        What begins after it came in is left out: it is a mistake, such as a clock that was wrong.
-        """
-        days = [
-            part.max_date
-            for part in self.parts
-            if part.min_date and part.max_date and part.min_date <= self.committed_at.date()
-        ]
-        return max(days, default=None)
 
 
 @dataclass(frozen=True)
@@ -138,7 +46,7 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._ledger = root / "_ledger"
+        self._ledger = ledger_folder(root)
         self._incoming = root / "_incoming"
         self._ledger.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(parents=True, exist_ok=True)
@@ -153,20 +61,7 @@ class Lake:
         Raises:
             LakeError: a ledger record is not readable.
         """
-        names = sorted(path.stem for path in self._ledger.glob("*.json"))
-        return {batch.batch_id: batch for name in names if (batch := self._batch(name))}
-
-    def _batch(self, name: str) -> Batch | None:
-        path = self._ledger / f"{name}.json"
-        try:
-            return _batch_from_json(json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise LakeError(
-                f"{path}: this ledger record cannot be read ({error}). Restore it from a backup, or remove it and "
-                "ingest its delivery again."
-            ) from error
+        return read_ledger(self.root)
 
     @contextlib.contextmanager
     def _ledger_locked(self) -> Iterator[None]:
@@ -232,13 +127,7 @@ class Lake:
 
     def record(self, attempt: Attempt, batch: Batch) -> None:
         """Commit: the ledger record appears by one rename, after which the batch counts."""
-        scratch = attempt.folder / "record.json"
-        with open(scratch, "w", encoding="utf-8") as file:
-            json.dump(asdict(batch), file, default=_to_json, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, self._ledger / f"{batch.batch_id}.json")
-        _sync_folder(self._ledger)
+        write_record(self.root, batch, attempt.folder / "record.json")
 
     def commit(self, attempt: Attempt, batch: Batch, expected: Batch | None) -> Batch:
         """Record a batch, unless another process recorded the same delivery, read the same way, meanwhile.
@@ -252,7 +141,7 @@ class Lake:
             What the ledger has now: ``batch``, or the other process's; the parts of ``batch`` are then removed.
         """
         with self._ledger_locked():
-            found = self._batch(batch.batch_id)
+            found = read_record(self.root, batch.batch_id)
             if found and found != expected and found.recipe == batch.recipe:
                 for part in batch.parts:
                     (self.root / part.path).unlink(missing_ok=True)
@@ -263,7 +152,7 @@ class Lake:
     def redeliver(self, batch: Batch, delivered_at: datetime, files: tuple[SourceFile, ...]) -> Batch:
         """Note that a known delivery came again, later, in other files; returns its record as it is now."""
         with self.attempt() as attempt, self._ledger_locked():
-            found = self._batch(batch.batch_id) or batch
+            found = read_record(self.root, batch.batch_id) or batch
             if found.delivered_at < delivered_at:
                 found = replace(found, delivered_at=delivered_at, files=files)
                 self.record(attempt, found)
@@ -328,62 +217,3 @@ def _placed_paths(record: Path) -> list[str]:
         return json.loads(record.read_bytes())
     except ValueError:
         return []
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _to_json(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"cannot write {type(value).__name__} to the ledger")
-
-
-def _date(text: str | None) -> date | None:
-    return date.fromisoformat(text) if text else None
-
-
-def _batch_from_json(record: dict) -> Batch:
-    parts = tuple(
-        Part(
-            **{
-                **part,
-                "usage_date": _date(part["usage_date"]),
-                "min_date": _date(part["min_date"]),
-                "max_date": _date(part["max_date"]),
-            }
-        )
-        for part in record["parts"]
-    )
-    counts = {
-        contract: Counts(**{**count, "min_date": _date(count["min_date"]), "max_date": _date(count["max_date"])})
-        for contract, count in record["counts"].items()
-    }
-    keys = tuple(
-        BillKey(
-            key["billing_account_id"],
-            datetime.fromisoformat(key["billing_period_start"]),
-            date.fromisoformat(key["min_date"]),
-            date.fromisoformat(key["max_date"]),
-        )
-        for key in record["bill_keys"]
-    )
-    return Batch(
-        **{
-            **record,
-            "delivered_at": datetime.fromisoformat(record["delivered_at"]),
-            "committed_at": datetime.fromisoformat(record["committed_at"]),
-            "files": tuple(SourceFile(**file) for file in record["files"]),
-            "parts": parts,
-            "counts": counts,
-            "bill_keys": keys,
-            "notices": tuple(record["notices"]),
-        }
-    )

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from ingest.contracts import CONTRACTS, ENUMS, QUARANTINED_ROWS, Contract
-from ingest.lake import BillKey, Counts, Part
+from ingest.ledger import BillKey, Counts, Part
 from ingest.reading import NO_PLACES, Reader, identifier, literal
 
 COUNTED = ("llm_calls", "vendor_usage")

@@ -19,7 +19,8 @@ import duckdb
 from ingest.buckets import Bucket, fetch
 from ingest.errors import IngestError
 from ingest.formats import MAPPING, load_format, sniff
-from ingest.lake import Attempt, Batch, Lake, SourceFile, batch_id, hash_file
+from ingest.lake import Attempt, Lake, batch_id, hash_file
+from ingest.ledger import Batch, SourceFile
 from ingest.reading import UNSEEN, Options, Reader, literal, names_seen, read_head
 from ingest.rows import Loaded, NeedsContent, load
 

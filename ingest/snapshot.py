@@ -19,7 +19,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingest.lake import Batch, BillKey, Lake
+from ingest.lake import Lake
+from ingest.ledger import Batch, BillKey
 
 _TIME = pa.timestamp("us", tz="UTC")
 

@@ -23,7 +23,7 @@ from publish.publication import history, withdrawn_builds
 if TYPE_CHECKING:
     import duckdb
 
-    from ingest.lake import Batch
+    from ingest.ledger import Batch
 
 _LAST_BATCHES = 10
 _QUARANTINE_LINES = 20
@@ -79,11 +79,9 @@ def coverage_lines(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str
 
 def batches(home: Home) -> list[Batch]:
     """Committed deliveries, newest first. A home without a lake gets none by being looked at."""
-    if not (home.lake / "_ledger").is_dir():
-        return []
-    from ingest.lake import Lake
+    from ingest.ledger import read_ledger
 
-    return sorted(Lake(home.lake).batches().values(), key=lambda batch: batch.committed_at, reverse=True)
+    return sorted(read_ledger(home.lake).values(), key=lambda batch: batch.committed_at, reverse=True)
 
 
 def _print_deliveries(console: Console, batches: list[Batch]) -> None:

@@ -19,7 +19,7 @@ from pertask.ingesting import NEW, new_rows
 if TYPE_CHECKING:
     import duckdb
 
-    from ingest.lake import Batch
+    from ingest.ledger import Batch
     from ingest.runner import BatchResult
     from pertask.config import Config
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from orchestration.lib.locks import HomeInUse, hold
@@ -13,6 +14,7 @@ from pertask.home import Home
 
 if TYPE_CHECKING:
     import dagster as dg
+    from sqlalchemy import Engine
 
 _SETTINGS = """\
 # Written by pertask when it was absent; yours to change from here on.
@@ -64,6 +66,7 @@ def open_instance(home: Home) -> dg.DagsterInstance:
     # a power cut could cost is the history of runs, no number.
     if not event.contains(Engine, "connect", _without_waiting):
         event.listen(Engine, "connect", _without_waiting)
+    _keep_engines()
     prepare_dagster(home)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     return dg.DagsterInstance.get()
@@ -105,6 +108,28 @@ def bury_the_dead(home: Home, instance: dg.DagsterInstance) -> None:
                 bury(home, instance, run_id)
     except HomeInUse:
         return
+
+
+def _keep_engines() -> None:
+    """Let Dagster use the same engine for a database again.
+
+    It makes one for each statement, and SQLAlchemy then compiles the statement anew: a third of a run with nothing new.
+    """
+    from dagster._core.storage.event_log.sqlite import sqlite_event_log
+    from dagster._core.storage.runs.sqlite import sqlite_run_storage
+
+    sqlite_event_log.create_engine = sqlite_run_storage.create_engine = _engine
+
+
+def _engine(url: str, *, poolclass: type, connect_args: dict[str, Any] | None = None) -> Engine:
+    return _kept_engine(url, poolclass, *(connect_args or {}).items())
+
+
+@cache
+def _kept_engine(url: str, poolclass: type, *connect_args: tuple[str, Any]) -> Engine:
+    from sqlalchemy import create_engine
+
+    return create_engine(url, poolclass=poolclass, connect_args=dict(connect_args))
 
 
 def _without_waiting(connection: Any, _record: Any) -> None:

@@ -17,7 +17,8 @@ import pytest
 from ingest import runner
 from ingest.contracts import CONTRACTS
 from ingest.errors import LakeError
-from ingest.lake import Lake, Part
+from ingest.lake import Lake
+from ingest.ledger import Part
 from ingest.runner import IngestRequest, ingest
 from ingest.snapshot import superseded_keys
 from tests.python.conftest import spend_log_row, write_json_lines

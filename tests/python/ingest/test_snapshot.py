@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest.errors import LakeError
-from ingest.lake import Batch, BillKey
+from ingest.ledger import Batch, BillKey
 from ingest.runner import IngestRequest, ingest
 from ingest.snapshot import accept_snapshot, superseded_keys, write_snapshot
 from tests.python.conftest import spend_log_row, write_json_lines

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ingest.lake import Batch, Counts, Part
+from ingest.ledger import Batch, Counts, Part
 from ingest.runner import BatchResult, IngestRequest, ingest
 from pertask import query, status
 from pertask.config import Alerts, Config, load_config
