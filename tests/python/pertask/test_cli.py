@@ -431,21 +431,21 @@ def test_the_command_starts_without_anything_heavy():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    ("command", "heavy"), [("query", ["dagster", "dbt", "polars", "pyarrow"]), ("status", ["dagster", "dbt"])]
-)
-def test_query_and_status_load_only_what_they_need(home, command, heavy):
+@pytest.mark.parametrize("arguments", [["query", "select 1"], ["status"]])
+def test_query_and_status_load_only_what_they_need(arguments, tmp_path, monkeypatch):
+    published = make_warehouse(tmp_path / "home")
+    monkeypatch.setenv("PERTASK_HOME", str(published.root))
+    publish(published)
+    assert call("ingest", write_json_lines(tmp_path / "calls.jsonl", [spend_log_row("r1")])).exit_code == 0
     code = f"""
 import sys
 from pertask.cli import cli
-try:
-    cli([{command!r}] + (["select 1"] if {command!r} == "query" else []))
-except SystemExit:
-    pass
-print([name for name in {heavy} if name in sys.modules])
+cli({arguments!r}, standalone_mode=False)
+print([name for name in ("dagster", "dbt", "polars", "pyarrow") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+    assert "calls.jsonl" in done.stdout or arguments != ["status"]
 
 
 def test_many_notes_on_deliveries_are_cut_short(capsys):
