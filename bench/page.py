@@ -120,7 +120,7 @@ def write(results: Results, path: Path) -> None:
         INTRODUCTION.format(days=30),
         _where(results),
         "## Targets\n",
-        _table(("", "calls", "measured", "target", ""), _targets(results)),
+        targets(results),
         "## Parts of pertask\n",
         _table(("part", "calls", "seconds", "processor", "GiB"), _parts(results)),
         _table(("bytes a call", "calls", "log", "lake", "warehouse", "publication"), _sizes(results)),
@@ -128,7 +128,7 @@ def write(results: Results, path: Path) -> None:
         _table(("way", "calls", "seconds", "processor", "GiB", "of pertask's seconds"), _ways(results)),
         "## A day's build\n",
         _table(
-            ("history", "ingest", "build", "publication", "each build (days recomputed)", "processor of build"),
+            ("history", "ingest", "build", "publication", "each build (days recomputed)", "processor of build", "GiB"),
             _days(histories),
         ),
         "## Slowest models and queries\n",
@@ -139,6 +139,11 @@ def write(results: Results, path: Path) -> None:
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(block for block in blocks if block), encoding="utf-8")
+
+
+def targets(results: Results) -> str:
+    """What was asked for beside what was measured, as a table."""
+    return _table(("", "calls", "measured", "target", ""), _targets(results))
 
 
 def _where(results: Results) -> str:
@@ -234,6 +239,7 @@ def _parts(results: Results) -> Iterator[tuple[str, ...]]:
             (f"`pertask {'--help' if name == 'help' else name}`", "start-up", lambda figures, name=name: figures[name])
             for name in ("query", "status", "help")
         ),
+        ("the slowest start of a command, with `--help`", "start-up", lambda figures: figures["slowest start"]),
         ("a run with nothing new", "unchanged", lambda figures: figures),
     ]
     for name, part, pick in rows:
@@ -320,6 +326,7 @@ def _days(histories: dict[int, Figures]) -> Iterator[tuple[str, ...]]:
             *(f"{figures[name]['seconds']:.1f} s" for name in ("ingest", "build", "publish")),
             ", ".join(f"{build['seconds']:.1f} s ({count})" for build, count in mornings),
             f"{figures['build']['cpu_seconds']:.1f} s",
+            f"{max(build['peak_gib'] for build in figures['builds']):.2f}",
         )
 
 

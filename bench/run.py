@@ -92,6 +92,7 @@ def main() -> None:
         done(INCREMENTAL, days, lambda site=site: parts.incremental(site, FRESH_DAYS))
         _clear(site, asked.keep)
     page.write(results, asked.page)
+    print(page.targets(results))
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

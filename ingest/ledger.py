@@ -1,6 +1,6 @@
 """The ledger of the lake: one JSON record per committed delivery, which says what came and which parts hold it.
 
-It is read by everything that tells of deliveries and loads none, so it needs no library of columns.
+What only tells of deliveries, such as ``pertask status``, reads it here without loading a library of columns.
 """
 
 from __future__ import annotations
@@ -116,24 +116,32 @@ def read_ledger(lake: Path) -> dict[str, Batch]:
     """Every committed batch of a lake by id; none where there is no ledger. Nothing is written.
 
     Raises:
-        LakeError: a ledger record is not readable.
+        LakeError: the ledger or a record of it is not readable.
     """
-    names = sorted(path.stem for path in ledger_folder(lake).glob("*.json"))
-    return {batch.batch_id: batch for name in names if (batch := read_record(lake, name))}
+    folder = ledger_folder(lake)
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        # not as Path.glob, which takes a folder that it may not list for an empty one
+        raise LakeError(f"{folder}: the ledger cannot be listed ({error.strerror}). Nothing was changed.") from error
+    found = [read_record(lake, name.removesuffix(".json")) for name in sorted(names) if name.endswith(".json")]
+    return {batch.batch_id: batch for batch in found if batch}
 
 
-def read_record(lake: Path, name: str) -> Batch | None:
+def read_record(lake: Path, batch_id: str) -> Batch | None:
     """The batch of one ledger record; None where the ledger has none of that id.
 
     Raises:
         LakeError: the record is not readable.
     """
-    path = ledger_folder(lake) / f"{name}.json"
+    path = ledger_folder(lake) / f"{batch_id}.json"
     try:
         return _batch_from_json(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LakeError(
             f"{path}: this ledger record cannot be read ({error}). Restore it from a backup, or remove it and "
             "ingest its delivery again."
@@ -141,7 +149,7 @@ def read_record(lake: Path, name: str) -> Batch | None:
 
 
 def write_record(lake: Path, batch: Batch, scratch: Path) -> None:
-    """Make a batch count, by one rename of ``scratch``, a path on the lake's own disk."""
+    """Make a batch count: its record is written to ``scratch``, on the lake's own disk, and appears by one rename."""
     with open(scratch, "w", encoding="utf-8") as file:
         json.dump(asdict(batch), file, default=_to_json, indent=1)
         file.flush()

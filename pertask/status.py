@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from ingest.ledger import Batch, read_ledger
 from pertask.config import load_config
 from pertask.errors import QueryError
 from pertask.home import Home
@@ -22,8 +23,6 @@ from publish.publication import history, withdrawn_builds
 
 if TYPE_CHECKING:
     import duckdb
-
-    from ingest.ledger import Batch
 
 _LAST_BATCHES = 10
 _QUARANTINE_LINES = 20
@@ -79,8 +78,6 @@ def coverage_lines(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str
 
 def batches(home: Home) -> list[Batch]:
     """Committed deliveries, newest first. A home without a lake gets none by being looked at."""
-    from ingest.ledger import read_ledger
-
     return sorted(read_ledger(home.lake).values(), key=lambda batch: batch.committed_at, reverse=True)
 
 

@@ -96,13 +96,6 @@ def test_a_ledger_that_lists_a_missing_part_is_an_error(tmp_path):
         lake.check_parts(lake.batches())
 
 
-def test_a_damaged_ledger_record_names_its_file(tmp_path):
-    lake = Lake(tmp_path / "lake")
-    (tmp_path / "lake" / "_ledger" / "abc.json").write_text("{")
-    with pytest.raises(LakeError, match=r"abc\.json"):
-        lake.batches()
-
-
 def test_the_sweeper_removes_dead_attempts_with_their_parts_and_leaves_live_ones(tmp_path):
     lake = Lake(tmp_path / "lake")
     orphan = lake.root / "llm_calls" / "usage_date=2026-08-01" / "x-dead-0.parquet"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def test_an_empty_home_is_told_so_and_stays_empty(tmp_path):
     assert "Publication: none yet" in lines
     assert not [line for line in lines if line.startswith(("Sources", "Quarantine", "Coverage", "Provisional"))]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lake_of_an_older_version_is_looked_at_and_not_changed(tmp_path):
+    home = Home(tmp_path)
+    deliver(home, "gateway", "calls.jsonl", [spend_log_row("r1")])
+    shutil.rmtree(home.lake / "serving_samples")
+    assert any("calls.jsonl" in line for line in status(home))
+    assert not (home.lake / "serving_samples").exists()
 
 
 def test_deliveries_sources_and_quarantine(tmp_path):
