@@ -218,19 +218,24 @@ days as (
     ) }}
 ),
 
--- one row per span of dates that some file holds; the days outside every span have no rows to recompute
+-- one row per span of dates that some file holds or held; the days outside every span have no rows to recompute
 data_spans as (
-    select distinct
+    select
         min_date as first_date,
-        max_date as last_date
+        max_date as last_date,
+        bool_or(change != 'removed') as holds_data
     from files
     where min_date is not null and contract in ('llm_calls', 'gpu_samples', 'serving_samples', 'bill_lines')
+    group by min_date, max_date
 ),
 
 known_dates as (
-    select distinct days.date_day as usage_date
+    select
+        days.date_day as usage_date,
+        bool_or(data_spans.holds_data) as holds_data
     from days
     inner join data_spans on days.date_day between data_spans.first_date and data_spans.last_date
+    group by days.date_day
 ),
 
 changed_tasks as (
@@ -527,7 +532,9 @@ touched as (
 
 -- one row per date
 select
-    usage_date,
-    {{ join_texts('reason', "', '") }} as reasons
+    touched.usage_date,
+    {{ join_texts('touched.reason', "', '") }} as reasons,
+    coalesce(bool_or(known_dates.holds_data), false) as holds_data
 from touched
-group by usage_date
+left join known_dates on touched.usage_date = known_dates.usage_date
+group by touched.usage_date

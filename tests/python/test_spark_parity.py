@@ -1,4 +1,7 @@
-"""Spark builds the marts that DuckDB builds, row by row: once whole, and again for the days that a morning touched."""
+"""Spark builds the marts that DuckDB builds, row by row: once whole, and again for the days that a morning touched.
+
+The latter are compared with DuckDB's build of the same days, and with its whole one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import pytest
 from orchestration.lib import builds, spark
 from pertask.home import Home
 from tests.python import two_engines
+from tests.python.building import build
 from tests.python.engines import require_spark
 
 pytestmark = pytest.mark.long
@@ -54,6 +58,9 @@ def test_an_incremental_build_gives_the_same_marts_and_a_day_whose_rows_vanished
     assert two_engines.LONE_DATE not in _dates(home)
     assert two_engines.MOVED_DATE in _dates(home)
     assert _files(home, two_engines.KEPT_DATE) == kept != []
+    # and no build by dates leaves what a whole one would not have
+    assert build(home, full_refresh=True, is_tested=False).full_refresh
+    _assert_same(parity, home, without_rows=set())
 
 
 def _build_on_spark(home: Home) -> list[str]:

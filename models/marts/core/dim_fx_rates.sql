@@ -7,6 +7,7 @@ with rates as (
 -- a rate is kept for the dates that hold data: on a full rebuild these are all of them
 dates as (
     select usage_date from {{ ref('int_touched_dates') }}
+    where holds_data
 )
 
 select
