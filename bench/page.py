@@ -128,7 +128,7 @@ def write(results: Results, path: Path) -> None:
         _table(("way", "calls", "seconds", "processor", "GiB", "of pertask's seconds"), _ways(results)),
         "## A day's build\n",
         _table(
-            ("history", "ingest", "build", "publication", "each build (days recomputed)", "processor of build", "GiB"),
+            ("history", "ingest", "build", "publication", "each build (days recomputed)", "processor of build"),
             _days(histories),
         ),
         "## Slowest models and queries\n",
@@ -326,7 +326,6 @@ def _days(histories: dict[int, Figures]) -> Iterator[tuple[str, ...]]:
             *(f"{figures[name]['seconds']:.1f} s" for name in ("ingest", "build", "publish")),
             ", ".join(f"{build['seconds']:.1f} s ({count})" for build, count in mornings),
             f"{figures['build']['cpu_seconds']:.1f} s",
-            f"{max(build['peak_gib'] for build in figures['builds']):.2f}",
         )
 
 

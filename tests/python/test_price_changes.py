@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -25,14 +26,19 @@ RESTATED = """
 """
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> SmallHome:
-    """Four days of calls, built and published."""
-    small = SmallHome(tmp_path / "home")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> SmallHome:
+    small = SmallHome(tmp_path_factory.mktemp("prices") / "home")
     for day in range(4):
         small.calls_of_day(day)()
     run(small)
     return small
+
+
+@pytest.fixture
+def small(built: SmallHome, tmp_path: Path) -> SmallHome:
+    """Four days of calls, built and published."""
+    return SmallHome(shutil.copytree(built.folder, tmp_path / "home"))
 
 
 def run(small: SmallHome) -> dict[date, Decimal]:

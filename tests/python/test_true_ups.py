@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -30,10 +31,9 @@ RESTATED = """
 PROVISIONAL = "select usage_date, sum(effective_cost_usd) from core.fct_gpu_hours where is_provisional group by all"
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> SmallHome:
-    """Two billed days at 2.00 an hour, and two hours of samples on the third: published with an estimate."""
-    small = SmallHome(tmp_path / "home")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> SmallHome:
+    small = SmallHome(tmp_path_factory.mktemp("true-ups") / "home")
     small.bill("first", 1, days=(0, 1), rate="2.00")()
     small.links("first", 0, ended=False)()
     small.samples(2)()
@@ -41,6 +41,12 @@ def small(tmp_path: Path) -> SmallHome:
     assert published(small, TRUE_UPS) == []
     assert published(small, PROVISIONAL) == [(THIRD, Decimal(4))]
     return small
+
+
+@pytest.fixture
+def small(built: SmallHome, tmp_path: Path) -> SmallHome:
+    """Two billed days at 2.00 an hour, and two hours of samples on the third: published with an estimate."""
+    return SmallHome(shutil.copytree(built.folder, tmp_path / "home"))
 
 
 def run(small: SmallHome, *, full_refresh: bool = False) -> None:
