@@ -5,6 +5,7 @@ The latter are compared with DuckDB's build of the same days, and with its whole
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +22,9 @@ pytestmark = pytest.mark.long
 
 BRIEF_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UseParallelGC"
 """A virtual machine of minutes gains nothing from its second compiler, which takes a quarter of its time."""
+
+TELLS_WHAT_WAS_RECOMPUTED = {"quality.restatements"}
+"""The cause of a restatement is why its dates were recomputed; a whole build recomputes them because it is whole."""
 
 ONLY_AFTER_A_PUBLICATION = {"quality.restatements", "quality.provisional_true_ups"}
 
@@ -60,7 +64,7 @@ def test_an_incremental_build_gives_the_same_marts_and_a_day_whose_rows_vanished
     assert _files(home, two_engines.KEPT_DATE) == kept != []
     # and no build by dates leaves what a whole one would not have
     assert build(home, full_refresh=True, is_tested=False).full_refresh
-    _assert_same(parity, home, without_rows=set())
+    _assert_same(parity, home, without_rows=set(), apart_from=TELLS_WHAT_WAS_RECOMPUTED)
 
 
 def _build_on_spark(home: Home) -> list[str]:
@@ -77,10 +81,11 @@ def _build_on_spark(home: Home) -> list[str]:
     return said
 
 
-def _assert_same(parity: ModuleType, home: Home, *, without_rows: set[str]) -> None:
+def _assert_same(parity: ModuleType, home: Home, *, without_rows: set[str], apart_from: Collection[str] = ()) -> None:
     compared = parity.compare(home)
     print(parity.table(compared))
-    assert [(mart.mart, mart.differences, mart.example) for mart in compared if mart.differences] == []
+    different = [mart for mart in compared if mart.differences and mart.mart not in apart_from]
+    assert [(mart.mart, mart.differences, mart.example) for mart in different] == []
     assert {mart.mart for mart in compared if not mart.duckdb_rows} == without_rows
     assert len(compared) >= 33
 
