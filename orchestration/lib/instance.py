@@ -113,7 +113,7 @@ def bury_the_dead(home: Home, instance: dg.DagsterInstance) -> None:
 def _keep_engines() -> None:
     """Let Dagster use the same engine for a database again.
 
-    It makes one for each statement, which SQLAlchemy then gets to know the database by, and compiles the statement for.
+    It makes a new one for each statement, with which SQLAlchemy inspects the database and compiles the statement anew.
     """
     from dagster._core.storage.event_log.sqlite import sqlite_event_log
     from dagster._core.storage.runs.sqlite import sqlite_run_storage
